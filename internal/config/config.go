@@ -1,0 +1,44 @@
+// Package config loads gatewatch.yaml, the one file that all three binaries
+// read and validate whole. Loading is strict: an unknown key is an error that
+// names file, line and the nearest known key.
+package config
+
+import (
+	"time"
+
+	"gatewatch/internal/aggregate"
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/evaluate"
+	"gatewatch/internal/ingest"
+	"gatewatch/internal/kafka"
+)
+
+// Config is gatewatch.yaml.
+type Config struct {
+	Kafka      Kafka             `yaml:"kafka"`
+	ClickHouse clickhouse.Config `yaml:"clickhouse"`
+	Ingest     ingest.Config     `yaml:"ingest"`
+	Aggregate  aggregate.Config  `yaml:"aggregate"`
+	Alert      evaluate.Config   `yaml:"alert"`
+	Retention  Retention         `yaml:"retention"`
+}
+
+// Kafka is where messages come from and what each topic holds.
+type Kafka struct {
+	kafka.Config `yaml:",inline"`
+	// Topics to read. At least one.
+	Topics []ingest.TopicConfig `yaml:"topics"`
+}
+
+// Retention is how long each level is kept; 0 keeps it for ever.
+type Retention struct {
+	AccessLog  time.Duration `yaml:"access_log"`  // default 14d
+	Span       time.Duration `yaml:"span"`        // default 7d
+	DeadLetter time.Duration `yaml:"dead_letter"` // default 30d
+	Request10s time.Duration `yaml:"request_10s"` // default 3d
+	Request1m  time.Duration `yaml:"request_1m"`  // default 90d
+	Request1h  time.Duration `yaml:"request_1h"`  // default 2y
+	Key1m      time.Duration `yaml:"key_1m"`      // default 14d
+	Key1h      time.Duration `yaml:"key_1h"`      // default 90d
+	Key1d      time.Duration `yaml:"key_1d"`      // default 3y
+}

@@ -1,0 +1,79 @@
+package ingest
+
+import (
+	"time"
+)
+
+// Config is the `ingest` section of gatewatch.yaml.
+type Config struct {
+	// Listen is the address of /metrics, /healthz and /readyz. Default 127.0.0.1:9361.
+	Listen string `yaml:"listen"`
+	// Start is where a new group begins: a duration before now ("1h", the
+	// default), "earliest", "latest" or an RFC 3339 time.
+	Start string `yaml:"start"`
+	// BatchRows closes a batch at that many rows. Default 200000.
+	BatchRows int `yaml:"batch_rows"`
+	// BatchBytes closes a batch at that many bytes of messages. Default 128 MiB.
+	BatchBytes int `yaml:"batch_bytes"`
+	// BatchAge closes a batch that old. Default 1s.
+	BatchAge time.Duration `yaml:"batch_age"`
+	// MaxMemory bounds what is held in fetch buffers and blocks. Default 400 MiB.
+	MaxMemory int `yaml:"max_memory"`
+	// MaxMessageBytes is the largest message that is decoded; a larger one is a dead letter. Default 1 MiB.
+	MaxMessageBytes int `yaml:"max_message_bytes"`
+	// PepperFile holds the secret with which API keys are hashed. Created (0600)
+	// at the first start if absent. Default /var/lib/gatewatch/pepper.
+	PepperFile string `yaml:"pepper_file"`
+	// ClientIP is "truncated" (default: /24 and /48), "full" or "none".
+	ClientIP string `yaml:"client_ip"`
+	// QueryAllow lists query parameters whose values are stored; all others are masked.
+	QueryAllow []string `yaml:"query_allow"`
+	// AnyEventTime accepts events of any age and from the future, for imports of
+	// old files. Default false: they are dead letters (too_old, future).
+	AnyEventTime bool `yaml:"any_event_time"`
+	// DeadLetterTopic receives unreadable messages whole. Default: none.
+	DeadLetterTopic string `yaml:"dead_letter_topic"`
+	// ShutdownTimeout bounds a graceful stop. Default 10s.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+}
+
+// A TopicConfig says what one Kafka topic holds.
+type TopicConfig struct {
+	// Name of the topic.
+	Name string `yaml:"name"`
+	// Format of its messages; `gatewatch-ingest decode --formats` lists them.
+	Format string `yaml:"format"`
+	// TimeZone of timestamps without one, an IANA name. Default UTC.
+	TimeZone string `yaml:"time_zone"`
+	// Tenant, Environment, Region, Service and Node are given to rows whose message has none.
+	Tenant      string `yaml:"tenant"`
+	Environment string `yaml:"environment"`
+	Region      string `yaml:"region"`
+	Service     string `yaml:"service"`
+	Node        string `yaml:"node"`
+	// Mapping reads any JSON object, for format `json`: our field name → where it is.
+	Mapping map[string]FieldMapping `yaml:"mapping"`
+	// Routes are path templates such as /v1/orders/{id}, for logs without a route.
+	Routes []string `yaml:"routes"`
+}
+
+// A FieldMapping says where a field is in a JSON object and how to read it.
+type FieldMapping struct {
+	// Path is the dotted path to the value; \. is a dot inside a name.
+	Path string `yaml:"path"`
+	// Unit of a duration or epoch: s, ms, us or ns.
+	Unit string `yaml:"unit"`
+	// Layout of a time: rfc3339 (default), epoch (with Unit), or a Go layout.
+	Layout string `yaml:"layout"`
+}
+
+// DefaultConfig returns the defaults named above.
+func DefaultConfig() Config {
+	return Config{
+		Listen: "127.0.0.1:9361", Start: "1h",
+		BatchRows: 200_000, BatchBytes: 128 << 20, BatchAge: time.Second,
+		MaxMemory: 400 << 20, MaxMessageBytes: 1 << 20,
+		PepperFile: "/var/lib/gatewatch/pepper", ClientIP: "truncated",
+		ShutdownTimeout: 10 * time.Second,
+	}
+}
