@@ -5,6 +5,7 @@ package accesslog
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -62,6 +63,8 @@ type Entry struct {
 	Referer     string
 	ClientIP    string // as logged; truncated before storage
 	ClientPort  int    // 0 if absent
+	// ClientAddr is ClientIP, truncated as configured; set by the normaliser, invalid if absent.
+	ClientAddr netip.Addr
 
 	Status        int // HTTP status sent to the client; 0 if absent
 	RequestBytes  Opt[int64]

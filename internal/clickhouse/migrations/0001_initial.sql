@@ -1,5 +1,10 @@
--- {{database}} is replaced by the configured database, {{engine:X}} by X or Replicated X.
--- Retention (TTL) is applied separately, from the `retention` section.
+-- {{database}} is the configured database; {{error_class}} and the like are the
+-- closed vocabularies of package accesslog. Retention (TTL) is applied
+-- separately, from the `retention` section.
+--
+-- Levels are fed by the insert: access_log → request_10s → 1m → 1h and
+-- access_log → key_1m → 1h → 1d. A block's token is passed on to every level,
+-- so each target has a deduplication window of its own.
 
 CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     ts               DateTime64(6, 'UTC') COMMENT 'event time: end of the request' CODEC(Delta, ZSTD(1)),
@@ -18,10 +23,10 @@ CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     query            String COMMENT 'values masked unless allow-listed' CODEC(ZSTD(1)),
     protocol         LowCardinality(String) CODEC(ZSTD(1)),
     status           UInt16 CODEC(T64, ZSTD(1)),
-    error_class      Enum8('none'=0,'client_bad_request'=1,'client_auth'=2,'client_forbidden'=3,'client_not_found'=4,'client_quota'=5,'client_too_large'=6,'client_timeout'=7,'client_cancelled'=8,'client_other'=9,'gateway_policy'=10,'gateway_no_route'=11,'gateway_no_upstream'=12,'gateway_overload'=13,'gateway_internal'=14,'breaker_open'=15,'upstream_dns'=16,'upstream_connect'=17,'upstream_tls'=18,'upstream_timeout'=19,'upstream_reset'=20,'upstream_protocol'=21,'upstream_5xx'=22,'unknown'=23) CODEC(ZSTD(1)),
-    responder        Enum8('unknown'=0,'gateway'=1,'upstream'=2,'client'=3) CODEC(ZSTD(1)),
-    upstream_reached Enum8('unknown'=0,'yes'=1,'no'=2) CODEC(ZSTD(1)),
-    error_evidence   Enum8('none'=0,'inferred'=1,'stated'=2) CODEC(ZSTD(1)),
+    error_class      {{error_class}} CODEC(ZSTD(1)),
+    responder        {{responder}} CODEC(ZSTD(1)),
+    upstream_reached {{reached}} CODEC(ZSTD(1)),
+    error_evidence   {{evidence}} CODEC(ZSTD(1)),
     flags            LowCardinality(String) COMMENT 'the gateway''s own words' CODEC(ZSTD(1)),
     tries            UInt8 CODEC(ZSTD(1)),
     latency_us          Nullable(UInt64) COMMENT 'total' CODEC(T64, ZSTD(1)),
@@ -43,7 +48,333 @@ CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     request_id       String COMMENT 'empty when equal to the trace id' CODEC(ZSTD(1)),
     trace_id         FixedString(16) CODEC(NONE),
     span_id          FixedString(8) CODEC(NONE)
-) ENGINE = {{engine:MergeTree}}
+) ENGINE = MergeTree
 PARTITION BY toDate(ts)
 ORDER BY (service, toStartOfHour(ts), route, ts)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.span (
+    ts               DateTime64(6, 'UTC') COMMENT 'start' CODEC(Delta, ZSTD(1)),
+    kafka_time       DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    topic            LowCardinality(String) CODEC(ZSTD(1)),
+    kafka_partition  Int32 CODEC(ZSTD(1)),
+    kafka_offset     Int64 CODEC(Delta, ZSTD(1)),
+    record           UInt16 CODEC(ZSTD(1)),
+    tenant           LowCardinality(String) CODEC(ZSTD(1)),
+    environment      LowCardinality(String) CODEC(ZSTD(1)),
+    trace_id         FixedString(16) CODEC(ZSTD(1)),
+    span_id          FixedString(8) CODEC(NONE),
+    parent_span_id   FixedString(8) CODEC(ZSTD(1)),
+    service          LowCardinality(String) CODEC(ZSTD(1)),
+    name             LowCardinality(String) CODEC(ZSTD(1)),
+    kind             Enum8('unspecified'=0,'internal'=1,'server'=2,'client'=3,'producer'=4,'consumer'=5) CODEC(ZSTD(1)),
+    duration_us      UInt64 CODEC(T64, ZSTD(1)),
+    status           Enum8('unset'=0,'ok'=1,'error'=2) CODEC(ZSTD(1)),
+    status_message   String CODEC(ZSTD(1)),
+    http_method      LowCardinality(String) CODEC(ZSTD(1)),
+    http_route       LowCardinality(String) CODEC(ZSTD(1)),
+    http_status      UInt16 CODEC(T64, ZSTD(1)),
+    db_system        LowCardinality(String) CODEC(ZSTD(1)),
+    db_query         String COMMENT 'literals removed' CODEC(ZSTD(1)),
+    peer             LowCardinality(String) CODEC(ZSTD(1)),
+    node             LowCardinality(String) CODEC(ZSTD(1)),
+    weight           Float32 COMMENT 'how many spans this one stands for' CODEC(ZSTD(1)),
+    attributes       Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    INDEX trace_id_index trace_id TYPE bloom_filter(0.01) GRANULARITY 4
+) ENGINE = MergeTree
+PARTITION BY toDate(ts)
+ORDER BY (service, toStartOfHour(ts), name, ts)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.ledger (
+    topic            LowCardinality(String),
+    kafka_partition  Int32,
+    first_offset     Int64,
+    last_offset      Int64,
+    messages         Int64 COMMENT 'messages that were read',
+    rows             Int64 COMMENT 'rows that they gave',
+    dead             Int64 COMMENT 'dead letters',
+    skipped          Int64 COMMENT 'control records and aborted messages',
+    earliest_event   DateTime64(6, 'UTC'),
+    latest_event     DateTime64(6, 'UTC'),
+    first_kafka_time DateTime64(3, 'UTC'),
+    last_kafka_time  DateTime64(3, 'UTC'),
+    format           LowCardinality(String),
+    shard            UInt16,
+    schema_version   UInt16,
+    token            String,
+    written_at       DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = MergeTree
+ORDER BY (topic, kafka_partition, first_offset)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS {{database}}.dead_letter (
+    kafka_time       DateTime64(3, 'UTC'),
+    topic            LowCardinality(String),
+    kafka_partition  Int32,
+    kafka_offset     Int64,
+    record           UInt16,
+    reason           LowCardinality(String),
+    detail           String,
+    excerpt          String COMMENT 'masked',
+    size             UInt32 COMMENT 'bytes of the message',
+    format           LowCardinality(String),
+    found_at         DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = MergeTree
+PARTITION BY toYYYYMM(kafka_time)
+ORDER BY (topic, kafka_partition, kafka_offset)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS {{database}}.request_10s (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    route          LowCardinality(String) CODEC(ZSTD(1)),
+    method         LowCardinality(String) CODEC(ZSTD(1)),
+    status         UInt16 CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    responder      {{responder}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+    upstream_timed  SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state an upstream latency' CODEC(T64, ZSTD(1)),
+    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toDate(time)
+ORDER BY (service, route, time, method, status, error_class, responder, tenant, environment)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.request_1m (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    route          LowCardinality(String) CODEC(ZSTD(1)),
+    method         LowCardinality(String) CODEC(ZSTD(1)),
+    status         UInt16 CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    responder      {{responder}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+    upstream_timed  SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state an upstream latency' CODEC(T64, ZSTD(1)),
+    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toStartOfWeek(time)
+ORDER BY (service, route, time, method, status, error_class, responder, tenant, environment)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.request_1h (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    route          LowCardinality(String) CODEC(ZSTD(1)),
+    method         LowCardinality(String) CODEC(ZSTD(1)),
+    status         UInt16 CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    responder      {{responder}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+    upstream_timed  SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state an upstream latency' CODEC(T64, ZSTD(1)),
+    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(time)
+ORDER BY (service, route, time, method, status, error_class, responder, tenant, environment)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.key_1m (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    key_id         FixedString(16) CODEC(ZSTD(1)),
+    consumer       LowCardinality(String) CODEC(ZSTD(1)),
+    plan           LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1)),
+    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
+    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toStartOfWeek(time)
+ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.key_1h (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    key_id         FixedString(16) CODEC(ZSTD(1)),
+    consumer       LowCardinality(String) CODEC(ZSTD(1)),
+    plan           LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1)),
+    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
+    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(time)
+ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.key_1d (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    key_id         FixedString(16) CODEC(ZSTD(1)),
+    consumer       LowCardinality(String) CODEC(ZSTD(1)),
+    plan           LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1)),
+    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
+    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(time)
+ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+-- The inner query counts per bucket, the outer one folds buckets into a map:
+-- half the cost of a map per row. Bucket 65535 is "no latency".
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.request_10s_view TO {{database}}.request_10s AS
+SELECT
+    time, tenant, environment, service, route, method, status, error_class, responder,
+    sum(n) AS requests, sum(b_in) AS bytes_in, sum(b_out) AS bytes_out,
+    sumIf(n, bucket != 65535) AS timed, sum(us) AS latency_us_sum, max(us_max) AS latency_us_max,
+    sum(up_n) AS upstream_timed, sum(up_us) AS upstream_us_sum,
+    sumMapIf(map(bucket, n), bucket != 65535) AS latency_hist
+FROM (
+    SELECT
+        toDateTime(toStartOfInterval(ts, INTERVAL 10 SECOND), 'UTC') AS time, tenant, environment, service, route, method, status, error_class, responder,
+        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
+        toInt64(count()) AS n, toInt64(sum(ifNull(bytes_in, 0))) AS b_in, toInt64(sum(ifNull(bytes_out, 0))) AS b_out,
+        toInt64(sum(ifNull(latency_us, 0))) AS us, max(ifNull(latency_us, 0)) AS us_max,
+        toInt64(count(upstream_latency_us)) AS up_n, toInt64(sum(ifNull(upstream_latency_us, 0))) AS up_us
+    FROM {{database}}.access_log
+    GROUP BY time, tenant, environment, service, route, method, status, error_class, responder, bucket
+)
+GROUP BY time, tenant, environment, service, route, method, status, error_class, responder;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.request_1m_view TO {{database}}.request_1m AS
+SELECT
+    toStartOfMinute(time) AS time, tenant, environment, service, route, method, status, error_class, responder,
+    sum(requests) AS requests, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    sum(timed) AS timed, sum(latency_us_sum) AS latency_us_sum, max(latency_us_max) AS latency_us_max,
+    sum(upstream_timed) AS upstream_timed, sum(upstream_us_sum) AS upstream_us_sum,
+    sumMap(latency_hist) AS latency_hist
+FROM {{database}}.request_10s
+GROUP BY time, tenant, environment, service, route, method, status, error_class, responder;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.request_1h_view TO {{database}}.request_1h AS
+SELECT
+    toStartOfHour(time) AS time, tenant, environment, service, route, method, status, error_class, responder,
+    sum(requests) AS requests, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    sum(timed) AS timed, sum(latency_us_sum) AS latency_us_sum, max(latency_us_max) AS latency_us_max,
+    sum(upstream_timed) AS upstream_timed, sum(upstream_us_sum) AS upstream_us_sum,
+    sumMap(latency_hist) AS latency_hist
+FROM {{database}}.request_1m
+GROUP BY time, tenant, environment, service, route, method, status, error_class, responder;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.key_1m_view TO {{database}}.key_1m AS
+SELECT
+    time, tenant, environment, key_id, consumer, plan, service, error_class,
+    sum(n) AS requests, sum(b_in) AS bytes_in, sum(b_out) AS bytes_out,
+    sumIf(n, bucket != 65535) AS timed, sum(us) AS latency_us_sum,
+    sumMapIf(map(bucket, n), bucket != 65535) AS latency_hist,
+    min(first) AS first_seen, max(last) AS last_seen
+FROM (
+    SELECT
+        toDateTime(toStartOfMinute(ts), 'UTC') AS time, tenant, environment, key_id, consumer, plan, service, error_class,
+        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
+        toInt64(count()) AS n, toInt64(sum(ifNull(bytes_in, 0))) AS b_in, toInt64(sum(ifNull(bytes_out, 0))) AS b_out,
+        toInt64(sum(ifNull(latency_us, 0))) AS us, min(ts) AS first, max(ts) AS last
+    FROM {{database}}.access_log
+    WHERE consumer != '' OR key_id != toFixedString('', 16)
+    GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class, bucket
+)
+GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.key_1h_view TO {{database}}.key_1h AS
+SELECT
+    toStartOfHour(time) AS time, tenant, environment, key_id, consumer, plan, service, error_class,
+    sum(requests) AS requests, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    sum(timed) AS timed, sum(latency_us_sum) AS latency_us_sum, sumMap(latency_hist) AS latency_hist,
+    min(first_seen) AS first_seen, max(last_seen) AS last_seen
+FROM {{database}}.key_1m
+GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.key_1d_view TO {{database}}.key_1d AS
+SELECT
+    toDateTime(toStartOfDay(time), 'UTC') AS time, tenant, environment, key_id, consumer, plan, service, error_class,
+    sum(requests) AS requests, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    sum(timed) AS timed, sum(latency_us_sum) AS latency_us_sum, sumMap(latency_hist) AS latency_hist,
+    min(first_seen) AS first_seen, max(last_seen) AS last_seen
+FROM {{database}}.key_1h
+GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class;
+
+CREATE TABLE IF NOT EXISTS {{database}}.completeness (
+    topic               LowCardinality(String),
+    measured_at         DateTime64(3, 'UTC') COMMENT 'when the end offsets were asked for' CODEC(Delta, ZSTD(1)),
+    complete_until      DateTime64(3, 'UTC') COMMENT 'Kafka time up to which everything is stored' CODEC(Delta, ZSTD(1)),
+    lag                 Int64 COMMENT 'messages not stored yet',
+    caught_up           Bool COMMENT 'the topic has been read to its end once',
+    event_delay_p999_ms Float64 COMMENT 'p99.9 of Kafka time minus event time'
+) ENGINE = MergeTree
+PARTITION BY toDate(measured_at)
+ORDER BY (topic, measured_at)
+TTL toDateTime(measured_at) + INTERVAL 3 DAY
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE TABLE IF NOT EXISTS {{database}}.alert_event (
+    at          DateTime64(3, 'UTC') COMMENT 'tick of the evaluation',
+    alert_id    String COMMENT 'the same for one incident from first to last',
+    slo         LowCardinality(String),
+    service     LowCardinality(String),
+    owner       LowCardinality(String),
+    severity    LowCardinality(String),
+    from_state  LowCardinality(String),
+    to_state    LowCardinality(String),
+    labels      Map(String, String),
+    annotations Map(String, String),
+    evidence    String COMMENT 'JSON',
+    sent_at     DateTime64(3, 'UTC') COMMENT 'zero: not sent',
+    send_error  String
+) ENGINE = MergeTree
+ORDER BY (at, alert_id)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS {{database}}.setting (
+    name   String,
+    value  String,
+    set_at DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = ReplacingMergeTree(set_at)
+ORDER BY name;

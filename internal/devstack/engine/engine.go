@@ -52,7 +52,7 @@ type Server struct {
 }
 
 // identity is what a folder remembers, so that a restart looks the same to clients.
-type identity struct{ Addr, HTTPAddr, Password string }
+type identity struct{ Addr, HTTPAddr, Username, Password string }
 
 const username = "gatewatch"
 
@@ -105,7 +105,7 @@ func identify(dir string) (id identity, reused bool, err error) {
 	}
 	var secret [24]byte
 	_, _ = rand.Read(secret[:]) // never fails
-	id.Password = hex.EncodeToString(secret[:])
+	id.Username, id.Password = username, hex.EncodeToString(secret[:])
 	for _, a := range []*string{&id.Addr, &id.HTTPAddr} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -35,7 +35,11 @@ func main() {
 	dir := os.Args[2]
 	ports := filepath.Join(dir, "ports.tsv")
 	_ = os.Remove(ports)
-	go serve(ports, os.Args[3], os.Args[4])
+	g, err := newGuard(dir)
+	if err != nil {
+		fatal(err)
+	}
+	go serve(g, ports, os.Args[3], os.Args[4])
 	if err := runEngine(os.Args[1], dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -78,7 +82,7 @@ func runEngine(lib, dir string) error {
 
 // serve waits for the engine to write its ports, opens the relays and says so
 // on standard output: "ready NATIVE HTTP".
-func serve(ports, native, http string) {
+func serve(g guard, ports, native, http string) {
 	var f []string
 	for {
 		if _, err := os.Stat(ports); err == nil {
@@ -92,11 +96,21 @@ func serve(ports, native, http string) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	fmt.Println("ready", relay(native, "127.0.0.1:"+f[0]), relay(http, "127.0.0.1:"+f[1]))
+	fmt.Println("ready",
+		relay(native, func(c *net.TCPConn) {
+			hello, refusal, err := g.check(c)
+			if err != nil || refusal != nil {
+				_, _ = c.Write(refusal)
+				_ = c.Close()
+				return
+			}
+			pipe(c, "127.0.0.1:"+f[0], hello)
+		}),
+		relay(http, func(c *net.TCPConn) { pipe(c, "127.0.0.1:"+f[1], nil) }))
 }
 
-// relay copies both ways between clients of addr and the engine, and returns the address that it listens on.
-func relay(addr, engine string) string {
+// relay gives every client of addr to serve and returns the address that it listens on.
+func relay(addr string, serve func(*net.TCPConn)) string {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		fatal(err)
@@ -107,13 +121,14 @@ func relay(addr, engine string) string {
 			if err != nil {
 				continue
 			}
-			go pipe(c.(*net.TCPConn), engine)
+			go serve(c.(*net.TCPConn))
 		}
 	}()
 	return l.Addr().String()
 }
 
-func pipe(client *net.TCPConn, engine string) {
+// pipe copies both ways between a client and the engine, which is given head first.
+func pipe(client *net.TCPConn, engine string, head []byte) {
 	defer client.Close()
 	c, err := net.Dial("tcp", engine)
 	if err != nil {
@@ -121,6 +136,9 @@ func pipe(client *net.TCPConn, engine string) {
 	}
 	e := c.(*net.TCPConn)
 	defer e.Close()
+	if _, err := e.Write(head); err != nil {
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

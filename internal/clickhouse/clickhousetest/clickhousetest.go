@@ -1,0 +1,91 @@
+// Package clickhousetest gives a test a migrated database of its own on a real
+// ClickHouse: the server at GATEWATCH_TEST_CLICKHOUSE
+// (host:port, user and password in GATEWATCH_TEST_CLICKHOUSE_USER and
+// GATEWATCH_TEST_CLICKHOUSE_PASSWORD_FILE), or an embedded one that all tests of
+// a process share.
+package clickhousetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/devstack/engine"
+)
+
+// shared is the engine of this test process and what starting it said.
+type shared struct {
+	server *engine.Server
+	err    error
+}
+
+// start starts the process's engine once. It ends with the process, whose end
+// closes the pipe that it watches; its folder is removed by the next start.
+var start = sync.OnceValue(func() shared {
+	dir, err := os.MkdirTemp("", "gatewatch-test-engine-")
+	if err != nil {
+		return shared{err: err}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	s, err := engine.Start(ctx, engine.Config{Dir: dir, Log: os.Stderr})
+	return shared{s, err}
+})
+
+var count atomic.Int64
+
+// Config returns how to reach a fresh, empty database, which is dropped when the test ends.
+func Config(t testing.TB) clickhouse.Config {
+	t.Helper()
+	c := clickhouse.DefaultConfig()
+	c.Database = fmt.Sprintf("gatewatch_test_%d_%d", os.Getpid(), count.Add(1))
+	if addr := os.Getenv("GATEWATCH_TEST_CLICKHOUSE"); addr != "" {
+		c.Address = addr
+		if user := os.Getenv("GATEWATCH_TEST_CLICKHOUSE_USER"); user != "" {
+			c.Username = user
+		}
+		c.PasswordFile = os.Getenv("GATEWATCH_TEST_CLICKHOUSE_PASSWORD_FILE")
+	} else {
+		e := start()
+		if e.err != nil {
+			t.Fatalf("start ClickHouse: %v", e.err)
+		}
+		c.Address, c.Username = e.server.Addr, e.server.Username
+		c.PasswordFile = filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(c.PasswordFile, []byte(e.server.Password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := clickhouse.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Drop(context.Background()); err != nil {
+			t.Errorf("drop the test's database: %v", err)
+		}
+		conn.Close()
+	})
+	return c
+}
+
+// New returns a connection to a fresh, migrated database.
+func New(t testing.TB) (*clickhouse.Conn, clickhouse.Config) {
+	t.Helper()
+	c := Config(t)
+	conn, err := clickhouse.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := conn.Migrate(t.Context()); err != nil {
+		t.Fatalf("migrate: %v", err)
+	}
+	return conn, c
+}
