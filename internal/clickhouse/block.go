@@ -1,0 +1,157 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/ingest"
+	"gatewatch/internal/trace"
+)
+
+// A block implements ingest.Block: the rows of one batch, column by column as
+// the wire has them.
+type block struct {
+	writer *Writer
+	topic  ingest.TopicConfig
+
+	// Made when the first row of their kind comes.
+	access *accessRows
+	spans  *spanRows
+	dead   *deadRows
+}
+
+var (
+	_ ingest.Sink  = (*Writer)(nil)
+	_ ingest.Block = (*block)(nil)
+)
+
+// AppendEntry implements ingest.Block.
+func (b *block) AppendEntry(c ingest.Coordinates, e *accesslog.Entry) {
+	if b.access == nil {
+		b.access = newAccessRows()
+	}
+	b.access.append(&b.topic, c, e)
+}
+
+// AppendSpan implements ingest.Block.
+func (b *block) AppendSpan(c ingest.Coordinates, s *trace.Span) {
+	if b.spans == nil {
+		b.spans = newSpanRows()
+	}
+	b.spans.append(&b.topic, c, s)
+}
+
+// AppendDeadLetter implements ingest.Block.
+func (b *block) AppendDeadLetter(d *ingest.DeadLetter) {
+	if b.dead == nil {
+		b.dead = newDeadRows()
+	}
+	b.dead.append(&b.topic, d)
+}
+
+// part is the rows for one table.
+type part struct {
+	*table
+	*origin
+}
+
+// parts returns the tables that have rows, in the order in which they are written.
+func (b *block) parts() []part {
+	ps := make([]part, 0, 3)
+	if b.access != nil && b.access.rows() > 0 {
+		ps = append(ps, part{&b.access.table, &b.access.origin})
+	}
+	if b.spans != nil && b.spans.rows() > 0 {
+		ps = append(ps, part{&b.spans.table, &b.spans.origin})
+	}
+	if b.dead != nil && b.dead.rows() > 0 {
+		ps = append(ps, part{&b.dead.table, &b.dead.origin})
+	}
+	return ps
+}
+
+// Rows implements ingest.Block.
+func (b *block) Rows() int {
+	n := 0
+	if b.access != nil {
+		n += b.access.rows()
+	}
+	if b.spans != nil {
+		n += b.spans.rows()
+	}
+	if b.dead != nil {
+		n += b.dead.rows()
+	}
+	return n
+}
+
+// Bytes implements ingest.Block.
+func (b *block) Bytes() int {
+	n := 0
+	if b.access != nil {
+		n += b.access.bytes()
+	}
+	if b.spans != nil {
+		n += b.spans.bytes()
+	}
+	if b.dead != nil {
+		n += b.dead.bytes()
+	}
+	return n
+}
+
+// Reset implements ingest.Block.
+func (b *block) Reset() {
+	if b.access != nil {
+		b.access.reset()
+	}
+	if b.spans != nil {
+		b.spans.reset()
+	}
+	if b.dead != nil {
+		b.dead.reset()
+	}
+}
+
+// Token is what a range's blocks are deduplicated by, in each table.
+func Token(r ingest.Range) string {
+	return fmt.Sprintf("%s:%d:%d-%d", r.Topic, r.Partition, r.First, r.Last)
+}
+
+// Insert implements ingest.Block.
+func (b *block) Insert(ctx context.Context, l ingest.LedgerEntry) error {
+	token := Token(l.Range)
+	for _, p := range b.parts() {
+		p.setPartition(l.Partition)
+		if err := b.writer.insert(ctx, p.name, p.input, token); err != nil {
+			return err
+		}
+	}
+	return b.writer.insert(ctx, "ledger", ledgerInput(l, token), token)
+}
+
+// ledgerInput is a block of the one row that accounts for a range.
+func ledgerInput(l ingest.LedgerEntry, token string) proto.Input {
+	t := &table{}
+	text := func(name, v string) { add(t, name, newDictionary()).append(v) }
+	number := func(name string, v int64) { add(t, name, new(proto.ColInt64)).Append(v) }
+	text("topic", l.Topic)
+	add(t, "kafka_partition", new(proto.ColInt32)).Append(l.Partition)
+	number("first_offset", l.First)
+	number("last_offset", l.Last)
+	number("messages", l.Messages)
+	number("rows", l.Rows)
+	number("dead", l.Dead)
+	number("skipped", l.Skipped)
+	add(t, "earliest_event", newInstant(proto.PrecisionMicro)).append(l.EarliestEvent)
+	add(t, "latest_event", newInstant(proto.PrecisionMicro)).append(l.LatestEvent)
+	add(t, "first_kafka_time", newInstant(proto.PrecisionMilli)).append(l.FirstKafkaTime)
+	add(t, "last_kafka_time", newInstant(proto.PrecisionMilli)).append(l.LastKafkaTime)
+	text("format", l.Format)
+	t.uint16("schema_version").Append(uint16(SchemaVersion()))
+	t.text("token").Append(token)
+	return t.input
+}

@@ -1,0 +1,109 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
+
+	"gatewatch/internal/ingest"
+)
+
+// insertTimeout bounds one insert. A server that is alive takes seconds.
+const insertTimeout = 3 * time.Minute
+
+// A Writer writes the batches of ingest. It keeps connections of its own, one
+// for every insert that runs at the same time. It is safe for concurrent use.
+type Writer struct {
+	conn *Conn
+
+	mu   sync.Mutex
+	idle []*ch.Client // the last one was used last; under mu
+}
+
+// NewWriter returns a writer into c's database.
+func NewWriter(c *Conn) *Writer { return &Writer{conn: c} }
+
+// Close closes idle connections. Inserts that still run close theirs.
+func (w *Writer) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.idle {
+		_ = c.Close()
+	}
+	w.idle = nil
+}
+
+// insert sends one block of rows to a table, deduplicated by token there and in
+// every view on it. An idle connection may have died since it was used last:
+// then it is tried on another one.
+func (w *Writer) insert(ctx context.Context, table string, input proto.Input, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
+	defer cancel()
+	q := ch.Query{
+		Body:     "INSERT INTO " + quoteIdent(w.conn.Database) + "." + table + " " + input.Columns() + " VALUES",
+		Input:    input,
+		Settings: insertSettings(token),
+	}
+	for {
+		c, fresh, err := w.client(ctx)
+		if err == nil {
+			if err = c.Do(ctx, q); err == nil {
+				w.release(c)
+				return nil
+			}
+			_ = c.Close()
+		}
+		if fresh || ErrorCode(err) != 0 || ctx.Err() != nil {
+			return permanent(fmt.Errorf("insert %d rows into %s: %w", input[0].Data.Rows(), table, err))
+		}
+	}
+}
+
+// insertSettings make a block atomic: one token, one block in the table and one
+// in every view, however many partitions it touches.
+func insertSettings(token string) []ch.Setting {
+	return []ch.Setting{
+		{Key: "insert_deduplication_token", Value: token, Important: true},
+		{Key: "insert_deduplicate", Value: "1", Important: true},
+		{Key: "deduplicate_blocks_in_dependent_materialized_views", Value: "1", Important: true},
+		{Key: "max_partitions_per_insert_block", Value: "0"},
+		{Key: "async_insert", Value: "0"},
+		// A view's result must not be cut into blocks whose content differs from try to try.
+		{Key: "min_insert_block_size_rows", Value: "16777216"},
+		{Key: "min_insert_block_size_bytes", Value: "4294967296"},
+	}
+}
+
+// client returns an idle connection or a fresh one.
+func (w *Writer) client(ctx context.Context) (c *ch.Client, fresh bool, err error) {
+	w.mu.Lock()
+	if n := len(w.idle); n > 0 {
+		c, w.idle = w.idle[n-1], w.idle[:n-1]
+	}
+	w.mu.Unlock()
+	if c != nil {
+		return c, false, nil
+	}
+	o := w.conn.opts
+	c, err = ch.Dial(ctx, ch.Options{
+		Address: o.Addr[0], User: o.Auth.Username, Password: o.Auth.Password, Database: w.conn.Database,
+		TLS: o.TLS, DialTimeout: o.DialTimeout, ReadTimeout: time.Minute,
+		Compression: ch.CompressionLZ4, ClientName: "gatewatch-ingest",
+	})
+	return c, true, err
+}
+
+func (w *Writer) release(c *ch.Client) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.idle = append(w.idle, c)
+}
+
+// NewBlock implements ingest.Sink.
+func (w *Writer) NewBlock(topic ingest.TopicConfig) ingest.Block {
+	return &block{writer: w, topic: topic}
+}
