@@ -21,6 +21,9 @@ type Config struct {
 	Aggregate  aggregate.Config  `yaml:"aggregate"`
 	Alert      evaluate.Config   `yaml:"alert"`
 	Retention  Retention         `yaml:"retention"`
+
+	file  string
+	lines map[string]int // path of a field in the file → line
 }
 
 // Kafka is where messages come from and what each topic holds.
