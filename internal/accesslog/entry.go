@@ -44,9 +44,12 @@ type Consumer struct {
 // Entries that holds it and die with the next Reset: copy what is kept.
 // Empty strings are absent fields.
 type Entry struct {
-	// Time is the event time in UTC: the end of the request where the gateway
-	// states it (or start + total), else the time that it logged.
+	// Time is the time that the gateway logged, in UTC. After normalising it is the
+	// event time: the end of the request where the gateway states it or its
+	// start and length, else the time that it logged.
 	Time time.Time
+	// TimeIsStart says that Time is the request's start as logged; the normaliser adds Latency.Total.
+	TimeIsStart bool
 
 	Method string // request method, upper case as logged
 	// Target is the raw request target with its query. Private: masked before storage.
@@ -82,10 +85,13 @@ type Entry struct {
 	// Consumer.KeyID and empties it: it must not be stored, logged or measured.
 	APIKey string
 
-	UpstreamStatus int    // status of the last try; 0 if absent
-	Tries          int    // upstream tries; 0 if absent
-	Flags          string // the gateway's own words for the outcome, such as Envoy response flags
-	Details        string // finer reason, such as Envoy response_code_details
+	UpstreamStatus int // status of the last try; 0 if absent
+	Tries          int // upstream tries; 0 if absent
+	// UpstreamKnown says that this log would name an upstream if one had been
+	// tried, so that an absent upstream means that the gateway answered itself.
+	UpstreamKnown bool
+	Flags         string // the gateway's own words for the outcome, such as Envoy response flags
+	Details       string // finer reason, such as Envoy response_code_details
 
 	RequestID    string
 	TraceID      [16]byte // zero if absent

@@ -113,8 +113,6 @@ func ParseErrorClass(name string) (ErrorClass, bool) {
 }
 
 // Server reports whether the class counts against the service by default:
-// the gateway or the upstream failed, not the client. A policy refusal and an
-// unknown route are the gateway doing its work.
-func (c ErrorClass) Server() bool {
-	return c >= GatewayNoUpstream && c <= Upstream5xx
-}
+// the gateway or the upstream failed, not the client, or nobody can tell which
+// (ErrorUnknown). A policy refusal and an unknown route are the gateway doing its work.
+func (c ErrorClass) Server() bool { return c >= GatewayNoUpstream }

@@ -1,0 +1,174 @@
+package accesslog
+
+import (
+	"encoding/hex"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// ParseDecimal returns s times 10^exp10, rounded, for a decimal such as 0.123.
+// It is exact up to 18 digits; an exponent or more digits go through float64.
+func ParseDecimal(s string, exp10 int) (int64, bool) {
+	neg := strings.HasPrefix(s, "-")
+	t := strings.TrimPrefix(s, "-")
+	var v int64
+	digits, point := 0, -1
+	for i := range len(t) {
+		c := t[i]
+		if c == '.' && point < 0 {
+			point = digits
+			continue
+		}
+		if c-'0' > 9 || digits == 18 {
+			return parseFloat(s, exp10)
+		}
+		v = v*10 + int64(c-'0')
+		digits++
+	}
+	if digits == 0 {
+		return 0, false
+	}
+	scale := exp10
+	if point >= 0 {
+		scale -= digits - point
+	}
+	for ; scale > 0; scale-- {
+		if v > math.MaxInt64/10 {
+			return 0, false
+		}
+		v *= 10
+	}
+	if scale < 0 {
+		div := int64(1)
+		for ; scale < 0; scale++ {
+			div *= 10
+		}
+		v = (v + div/2) / div
+	}
+	if neg {
+		v = -v
+	}
+	return v, true
+}
+
+func parseFloat(s string, exp10 int) (int64, bool) {
+	f, err := strconv.ParseFloat(s, 64)
+	if f *= math.Pow10(exp10); err != nil || math.IsNaN(f) || math.Abs(f) >= 1<<62 {
+		return 0, false
+	}
+	return int64(math.Round(f)), true
+}
+
+// ParseTraceparent reads a W3C traceparent header (Trace Context Level 1 §3.2):
+// ok is false for anything that a receiver must ignore.
+func ParseTraceparent(h string) (trace [16]byte, span [8]byte, ok bool) {
+	if len(h) < 55 || h[2] != '-' || h[35] != '-' || h[52] != '-' {
+		return trace, span, false
+	}
+	version := h[:2]
+	if version == "ff" || version == "00" && len(h) != 55 || len(h) > 55 && h[55] != '-' {
+		return trace, span, false
+	}
+	if !lowerHex(version) || !lowerHex(h[3:35]) || !lowerHex(h[36:52]) || !lowerHex(h[53:55]) {
+		return trace, span, false
+	}
+	_, _ = hex.Decode(trace[:], []byte(h[3:35]))
+	_, _ = hex.Decode(span[:], []byte(h[36:52]))
+	if trace == [16]byte{} || span == [8]byte{} {
+		return [16]byte{}, [8]byte{}, false
+	}
+	return trace, span, true
+}
+
+func lowerHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c-'0' > 9 && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// SetTarget sets the request target and what follows from it: path and query,
+// and the host of an absolute target.
+func (e *Entry) SetTarget(target string) {
+	e.Target = target
+	rest := target
+	if i := strings.Index(target, "://"); i > 0 && !strings.ContainsAny(target[:i], "/?") {
+		rest = target[i+3:]
+		slash := strings.IndexAny(rest, "/?")
+		if slash < 0 {
+			slash = len(rest)
+		}
+		if e.Authority == "" {
+			e.SetAuthority(rest[:slash])
+		}
+		rest = rest[slash:]
+	}
+	e.Path, e.Query, _ = strings.Cut(rest, "?")
+}
+
+// SetAuthority sets the authority and the host without its port.
+func (e *Entry) SetAuthority(a string) {
+	e.Authority = a
+	e.Host = a
+	if host, port, ok := cutPort(a); ok && port != "" {
+		e.Host = host
+	}
+}
+
+// SetClient sets client address and port from host, host:port or [v6]:port.
+func (e *Entry) SetClient(addr string) {
+	e.ClientIP = addr
+	if host, port, ok := cutPort(addr); ok {
+		e.ClientIP = host
+		e.ClientPort, _ = strconv.Atoi(port)
+	}
+}
+
+// cutPort splits a port off; an IPv6 address without brackets has none.
+func cutPort(a string) (host, port string, ok bool) {
+	if strings.HasPrefix(a, "[") {
+		host, port, ok = strings.Cut(a[1:], "]")
+		return host, strings.TrimPrefix(port, ":"), ok
+	}
+	i := strings.LastIndexByte(a, ':')
+	if i < 0 || strings.IndexByte(a, ':') != i {
+		return a, "", false
+	}
+	return a[:i], a[i+1:], true
+}
+
+// SetRequestLine reads "METHOD TARGET PROTOCOL", or "METHOD TARGET" as HTTP/0.9
+// has it. What is neither is kept as it is in RequestLine.
+func (e *Entry) SetRequestLine(line string) {
+	method, rest, ok := strings.Cut(line, " ")
+	if !ok || !isToken(method) {
+		e.RequestLine = line
+		return
+	}
+	target := rest
+	if i := strings.LastIndexByte(rest, ' '); i >= 0 && strings.HasPrefix(rest[i+1:], "HTTP/") {
+		target, e.Protocol = rest[:i], rest[i+1:]
+	}
+	if target == "" || e.Protocol == "" && strings.ContainsRune(target, ' ') {
+		e.Protocol, e.RequestLine = "", line
+		return
+	}
+	e.Method = method
+	e.SetTarget(target)
+}
+
+// isToken reports whether s is a method as RFC 9110 §9.1 allows, and in upper case as all registered ones are.
+func isToken(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}

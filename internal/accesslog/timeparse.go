@@ -1,0 +1,109 @@
+package accesslog
+
+import (
+	"strings"
+	"time"
+)
+
+// A TimeReader reads times in the layouts that gateways use. It remembers the
+// day and zone that it saw last, because nearly every line repeats them.
+type TimeReader struct {
+	loc  *time.Location
+	head string // date and zone of the last time, as text
+	day  time.Time
+}
+
+// NewTimeReader returns a reader that takes times without a zone to be in loc; nil is UTC.
+func NewTimeReader(loc *time.Location) TimeReader {
+	if loc == nil {
+		loc = time.UTC
+	}
+	return TimeReader{loc: loc}
+}
+
+// CLF reads the Common Log Format's 10/Oct/2000:13:55:36 -0700.
+func (r *TimeReader) CLF(s string) (time.Time, bool) {
+	// 02/Jan/2006:15:04:05 -0700
+	if len(s) != 26 || s[11] != ':' || s[20] != ' ' {
+		return time.Time{}, false
+	}
+	if len(r.head) != 17 || s[:11] != r.head[:11] || s[20:] != r.head[11:] {
+		head := s[:11] + s[20:]
+		day, err := time.Parse("02/Jan/2006 -0700", head)
+		if err != nil {
+			return time.Time{}, false
+		}
+		r.head, r.day = head, day.UTC()
+	}
+	d, ok := clock(s[12:20])
+	return r.day.Add(d), ok
+}
+
+// clock reads 15:04:05; second 60 is a leap second.
+func clock(s string) (time.Duration, bool) {
+	h, ok1 := two(s[0:2])
+	m, ok2 := two(s[3:5])
+	sec, ok3 := two(s[6:8])
+	ok := ok1 && ok2 && ok3 && h < 24 && m < 60 && sec <= 60 && s[2] == ':' && s[5] == ':'
+	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(sec)*time.Second, ok
+}
+
+func two(s string) (int, bool) {
+	a, b := s[0]-'0', s[1]-'0'
+	return int(a)*10 + int(b), a <= 9 && b <= 9
+}
+
+// ISO reads RFC 3339 and its usual kin: a space for the T, a comma for the
+// point, a zone without colon, or no zone.
+func (r *TimeReader) ISO(s string) (time.Time, bool) {
+	if len(s) < 19 || s[10] != 'T' && s[10] != ' ' && s[10] != 't' {
+		return time.Time{}, false
+	}
+	d, ok := clock(s[11:19])
+	if !ok {
+		return time.Time{}, false
+	}
+	rest := s[19:]
+	if rest != "" && (rest[0] == '.' || rest[0] == ',') {
+		n := 1
+		for n < len(rest) && rest[n]-'0' <= 9 {
+			n++
+		}
+		ns, ok := ParseDecimal("0."+rest[1:n], 9)
+		if !ok || n == 1 {
+			return time.Time{}, false
+		}
+		d += time.Duration(ns)
+		rest = rest[n:]
+	}
+	if len(r.head) != 10+len(rest) || s[:10] != r.head[:10] || rest != r.head[10:] {
+		day, ok := r.isoDay(s[:10], strings.TrimSpace(rest))
+		if !ok {
+			return time.Time{}, false
+		}
+		r.head, r.day = s[:10]+rest, day
+	}
+	if rest == "" && r.loc != time.UTC { // the day may have a change of clocks
+		y, m, day := r.day.In(r.loc).Date()
+		return time.Date(y, m, day, 0, 0, int(d/time.Second), int(d%time.Second), r.loc).UTC(), true
+	}
+	return r.day.Add(d), true
+}
+
+func (r *TimeReader) isoDay(date, zone string) (time.Time, bool) {
+	var day time.Time
+	var err error
+	switch {
+	case zone == "":
+		day, err = time.ParseInLocation("2006-01-02", date, r.loc)
+	case zone == "Z" || zone == "z":
+		day, err = time.Parse("2006-01-02", date)
+	case len(zone) == 6:
+		day, err = time.Parse("2006-01-02-07:00", date+zone)
+	case len(zone) == 5:
+		day, err = time.Parse("2006-01-02-0700", date+zone)
+	default:
+		return day, false
+	}
+	return day.UTC(), err == nil
+}
