@@ -1,0 +1,109 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A LedgerTotal is what the ledger says about a topic.
+type LedgerTotal struct {
+	Topic                         string
+	Messages, Rows, Dead, Skipped int64
+}
+
+// LedgerTotals sums the ledger per topic.
+func (c *Conn) LedgerTotals(ctx context.Context) ([]LedgerTotal, error) {
+	rows, err := c.Query(ctx, `SELECT topic, sum(messages), sum(rows), sum(dead), sum(skipped) FROM ledger GROUP BY topic ORDER BY topic`)
+	if err != nil {
+		return nil, fmt.Errorf("sum the ledger: %w", err)
+	}
+	defer rows.Close()
+	var list []LedgerTotal
+	for rows.Next() {
+		var t LedgerTotal
+		if err := rows.Scan(&t.Topic, &t.Messages, &t.Rows, &t.Dead, &t.Skipped); err != nil {
+			return nil, fmt.Errorf("sum the ledger: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
+// Traffic is the requests of one operation with one result.
+type Traffic struct {
+	Service, Method, Route, ErrorClass string
+	Requests                           int64
+	Histogram                          map[uint16]int64 // latency bucket → requests
+}
+
+// Traffic sums request_10s over [from, to), which should be multiples of 10 s.
+func (c *Conn) Traffic(ctx context.Context, from, to time.Time) ([]Traffic, error) {
+	rows, err := c.Query(ctx, `SELECT service, method, route, toString(error_class), sum(requests), sumMap(latency_hist)
+		FROM v_request_10s WHERE time >= toDateTime(?, 'UTC') AND time < toDateTime(?, 'UTC')
+		GROUP BY service, method, route, error_class`, from.Unix(), to.Unix())
+	if err != nil {
+		return nil, fmt.Errorf("sum the traffic: %w", err)
+	}
+	defer rows.Close()
+	var list []Traffic
+	for rows.Next() {
+		var t Traffic
+		if err := rows.Scan(&t.Service, &t.Method, &t.Route, &t.ErrorClass, &t.Requests, &t.Histogram); err != nil {
+			return nil, fmt.Errorf("sum the traffic: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
+// TopicState is how far a topic is complete, as `aggregate` last measured it.
+type TopicState struct {
+	Topic                     string
+	MeasuredAt, CompleteUntil time.Time
+	Lag                       int64
+	CaughtUp                  bool
+}
+
+// TopicStates returns the newest measurement of each topic.
+func (c *Conn) TopicStates(ctx context.Context) ([]TopicState, error) {
+	rows, err := c.Query(ctx, `SELECT topic, measured_at, complete_until, lag, caught_up FROM v_completeness ORDER BY topic`)
+	if err != nil {
+		return nil, fmt.Errorf("read completeness: %w", err)
+	}
+	defer rows.Close()
+	var list []TopicState
+	for rows.Next() {
+		var t TopicState
+		if err := rows.Scan(&t.Topic, &t.MeasuredAt, &t.CompleteUntil, &t.Lag, &t.CaughtUp); err != nil {
+			return nil, fmt.Errorf("read completeness: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
+// An AlertState is the newest event of one alert.
+type AlertState struct {
+	ID, SLO, Service, Severity, State string
+	Since                             time.Time
+}
+
+// AlertStates returns the newest state of each alert that changed at or after from.
+func (c *Conn) AlertStates(ctx context.Context, from time.Time) ([]AlertState, error) {
+	rows, err := c.Query(ctx, `SELECT alert_id, any(slo), any(service), argMax(severity, at), argMax(to_state, at) AS state, max(at) AS since
+		FROM alert_event WHERE at >= ? GROUP BY alert_id ORDER BY since`, from)
+	if err != nil {
+		return nil, fmt.Errorf("read alerts: %w", err)
+	}
+	defer rows.Close()
+	var list []AlertState
+	for rows.Next() {
+		var a AlertState
+		if err := rows.Scan(&a.ID, &a.SLO, &a.Service, &a.Severity, &a.State, &a.Since); err != nil {
+			return nil, fmt.Errorf("read alerts: %w", err)
+		}
+		list = append(list, a)
+	}
+	return list, rows.Err()
+}
