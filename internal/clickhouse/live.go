@@ -107,3 +107,12 @@ func (c *Conn) AlertStates(ctx context.Context, from time.Time) ([]AlertState, e
 	}
 	return list, rows.Err()
 }
+
+// RollupTotals returns how many requests the coarsest rollups hold: by route and by key.
+func (c *Conn) RollupTotals(ctx context.Context) (routes, keys int64, err error) {
+	err = c.QueryRow(ctx, `SELECT (SELECT sum(requests) FROM request_1h), (SELECT sum(requests) FROM key_1d)`).Scan(&routes, &keys)
+	if err != nil {
+		return 0, 0, fmt.Errorf("sum the rollups: %w", err)
+	}
+	return routes, keys, nil
+}
