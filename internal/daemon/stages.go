@@ -24,60 +24,20 @@ type Stage struct {
 // It returns what the stages returned, without the errors that their own
 // context's end gave.
 func RunStages(ctx context.Context, log *slog.Logger, timeout time.Duration, stages ...Stage) error {
-	type running struct {
-		cancel context.CancelFunc
-		done   chan struct{}
-		err    error
-	}
-	all := make([]*running, len(stages))
+	all := make([]*runningStage, len(stages))
 	first := make(chan struct{})
 	var once sync.Once
 	for i, s := range stages {
-		sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		defer cancel()
-		r := &running{cancel: cancel, done: make(chan struct{})}
-		all[i] = r
-		go func() {
-			defer close(r.done)
-			err := s.Run(sctx)
-			if err != nil && !(sctx.Err() != nil && errors.Is(err, context.Canceled)) {
-				r.err = fmt.Errorf("%s: %w", s.Name, err)
-			}
-			once.Do(func() { close(first) })
-		}()
+		all[i] = startStage(ctx, s, func() { once.Do(func() { close(first) }) })
+		defer all[i].cancel()
 	}
-
 	select {
 	case <-ctx.Done():
 		log.Info("stopping", "timeout", timeout)
 	case <-first:
 	}
 
-	late := time.NewTimer(timeout)
-	defer late.Stop()
-	var errs []error
-	expired := false
-	for i, r := range all {
-		r.cancel()
-		if !expired {
-			select {
-			case <-r.done:
-				continue
-			case <-late.C:
-				expired = true
-				for _, rest := range all[i:] {
-					rest.cancel()
-				}
-				late.Reset(time.Second)
-			}
-		}
-		select {
-		case <-r.done:
-		case <-late.C:
-			late.Reset(0)
-			errs = append(errs, fmt.Errorf("%s did not stop within %s", stages[i].Name, timeout))
-		}
-	}
+	errs := stopStages(all, timeout)
 	for _, r := range all {
 		select {
 		case <-r.done:
@@ -86,4 +46,54 @@ func RunStages(ctx context.Context, log *slog.Logger, timeout time.Duration, sta
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// A runningStage is a stage that has been started. err is valid once done is closed.
+type runningStage struct {
+	name   string
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+func startStage(ctx context.Context, s Stage, returned func()) *runningStage {
+	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &runningStage{name: s.Name, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer returned()
+		defer close(r.done)
+		err := s.Run(sctx)
+		if err != nil && (sctx.Err() == nil || !errors.Is(err, context.Canceled)) {
+			r.err = fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}()
+	return r
+}
+
+// stopStages ends stages one after the other and returns an error for each that stays.
+func stopStages(all []*runningStage, timeout time.Duration) (errs []error) {
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	for i, r := range all {
+		r.cancel()
+		select {
+		case <-r.done:
+			continue
+		case <-late.C:
+		}
+		for _, rest := range all[i:] {
+			rest.cancel()
+		}
+		late.Reset(time.Second)
+		for _, rest := range all[i:] {
+			select {
+			case <-rest.done:
+			case <-late.C:
+				late.Reset(0)
+				errs = append(errs, fmt.Errorf("%s did not stop within %s", rest.name, timeout))
+			}
+		}
+		return errs
+	}
+	return nil
 }

@@ -1,0 +1,58 @@
+# `make` lists the targets. Needed: Go, Node.js (its npm fetches the ClickHouse
+# library once, for tests and the demo) and make.
+
+SHELL := bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatewatch/internal/daemon.version=$(VERSION)'
+TOOL = go tool -modfile=tools/go.mod
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test race lint vuln bench e2e build engine fuzz clean need-go need-node
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: need-go need-node build ## the whole path with traffic, an outage and its page (DEMO_SECONDS=120, LOG=access.log.gz, FORMAT=nginx_combined)
+	@DEMO_SECONDS='$(DEMO_SECONDS)' LOG='$(LOG)' FORMAT='$(FORMAT)' go run ./internal/devtools/devstack
+
+build: need-go ## static binaries in bin/
+	@$(GO_BUILD) -o bin/ ./cmd/...
+
+engine: need-go need-node ## fetch ClickHouse for tests and the demo, once
+	@go run ./internal/devtools/engine
+
+test: need-go need-node engine ## all tests, with the race detector
+	go vet ./...
+	go test -race -shuffle=on -timeout 20m ./...
+
+race: test ## the same as test
+
+e2e: need-go need-node engine ## only the tests of the whole path
+	go test -race -timeout 20m ./internal/e2e/...
+
+lint: need-go ## format and lint; the first run compiles golangci-lint
+	@$(TOOL) golangci-lint fmt --diff
+	@$(TOOL) golangci-lint run ./...
+
+vuln: need-go ## known vulnerabilities, asked from vuln.go.dev
+	@$(TOOL) govulncheck ./...
+
+bench: need-go need-node engine ## rows/s and CPU per row of ingest, and the other benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: need-go ## every fuzz target for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+clean: ## remove what was built
+	@rm -rf bin dist
+
+need-go:
+	@command -v go >/dev/null || { echo "make: Go is missing: install Go 1.26 or newer from https://go.dev/dl" >&2; exit 2; }
+
+need-node:
+	@command -v npm >/dev/null || { echo "make: npm is missing: install Node.js from https://nodejs.org (it fetches the ClickHouse library)" >&2; exit 2; }
