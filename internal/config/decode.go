@@ -107,7 +107,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 		}
 		elem := reflect.New(v.Type().Elem()).Elem()
 		// A mapped field is most often only its path.
-		if fm, ok := elem.Addr().Interface().(*fieldMapping); ok && val.Kind == yaml.ScalarNode {
+		if fm, ok := reflect.TypeAssert[*fieldMapping](elem.Addr()); ok && val.Kind == yaml.ScalarNode {
 			fm.Path = val.Value
 			d.lines[join(path, k.Value)] = val.Line
 		} else {
@@ -201,10 +201,10 @@ func field(v reflect.Value, key string) (reflect.Value, bool) {
 // keys lists the YAML keys of a struct type in the order of its fields.
 func keys(t reflect.Type) []string {
 	var all []string
-	for i := range t.NumField() {
-		name, inline := tag(t.Field(i))
+	for field := range t.Fields() {
+		name, inline := tag(field)
 		if inline {
-			all = append(all, keys(t.Field(i).Type)...)
+			all = append(all, keys(field.Type)...)
 		} else if name != "" {
 			all = append(all, name)
 		}

@@ -59,16 +59,17 @@ func (f *Fault) Error() string {
 // Faults takes the faults out of an error of Load.
 func Faults(err error) []*Fault {
 	var all []*Fault
-	switch e := err.(type) {
-	case nil:
-	case *Fault:
-		all = append(all, e)
-	case interface{ Unwrap() []error }:
-		for _, sub := range e.Unwrap() {
-			all = append(all, Faults(sub)...)
+	for err != nil {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, sub := range joined.Unwrap() {
+				all = append(all, Faults(sub)...)
+			}
+			return all
 		}
-	default:
-		all = Faults(errors.Unwrap(err))
+		if f, ok := err.(*Fault); ok { //nolint:errorlint // the loop unwraps
+			return append(all, f)
+		}
+		err = errors.Unwrap(err)
 	}
 	return all
 }

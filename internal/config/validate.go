@@ -223,9 +223,15 @@ func (v *validator) retention() {
 		name string
 		d    time.Duration
 	}{
-		{"access_log", r.AccessLog}, {"span", r.Span}, {"dead_letter", r.DeadLetter},
-		{"request_10s", r.Request10s}, {"request_1m", r.Request1m}, {"request_1h", r.Request1h},
-		{"key_1m", r.Key1m}, {"key_1h", r.Key1h}, {"key_1d", r.Key1d},
+		{"access_log", r.AccessLog},
+		{"span", r.Span},
+		{"dead_letter", r.DeadLetter},
+		{"request_10s", r.Request10s},
+		{"request_1m", r.Request1m},
+		{"request_1h", r.Request1h},
+		{"key_1m", r.Key1m},
+		{"key_1h", r.Key1h},
+		{"key_1d", r.Key1d},
 	} {
 		if l.d != 0 && l.d < time.Hour {
 			v.fault("retention."+l.name, "%s: want at least 1h, or 0 to keep it for ever", l.d)

@@ -146,7 +146,9 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("format") == "json" || strings.Contains(r.Header.Get("Accept"), "application/json") {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(map[string]any{"ready": status == http.StatusOK, "checks": results})
+		if err := json.NewEncoder(w).Encode(map[string]any{"ready": status == http.StatusOK, "checks": results}); err != nil {
+			a.log.Debug("answer /readyz", "err", err)
+		}
 		return
 	}
 	w.WriteHeader(status)

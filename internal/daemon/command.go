@@ -195,8 +195,7 @@ func ExitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	var e *Exit
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Exit](err); ok {
 		return e.Code
 	}
 	var ne net.Error

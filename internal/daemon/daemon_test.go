@@ -31,7 +31,9 @@ func testApp() App {
 			return nil
 		}},
 		{"no", "says no", func(context.Context, *Env, []string) error { return No(nil) }},
-		{"far", "is far", func(context.Context, *Env, []string) error { return fmt.Errorf("ping: %w", Unreachable(errors.New("refused"))) }},
+		{"far", "is far", func(context.Context, *Env, []string) error {
+			return fmt.Errorf("ping: %w", Unreachable(errors.New("refused")))
+		}},
 		{"deadline", "", func(context.Context, *Env, []string) error { return context.DeadlineExceeded }},
 	}}
 }
@@ -46,7 +48,7 @@ func TestApp(t *testing.T) {
 		{"--n 2 a", 0, "n=2 [a]", ""},
 		{"run --n 2", 0, "n=2", ""},
 		{"run --n x", 2, "", `gatewatch-x: run: invalid value "x"`},
-		{"run -h", 0, "--n things\n        how many things (default 1)", ""},
+		{"run -h", 0, "-n things\n        how many things (default 1)", ""},
 		{"run -h", 0, "Example:\n  gatewatch-x run --n 3\n", ""},
 		{"-h", 0, "runs (the default)", ""},
 		{"help", 0, "4 not enough data", ""},
@@ -67,7 +69,7 @@ func TestApp(t *testing.T) {
 	}
 }
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestRunStages(t *testing.T) {
 	stage := func(name string, record func(string), drain time.Duration, fail error) Stage {
@@ -243,7 +245,11 @@ func TestParseTime(t *testing.T) {
 		{"7d", now.AddDate(0, 0, -7)},
 		{"1d12h", now.Add(-36 * time.Hour)},
 		{"2026-03-01T01:00:00+01:00", time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)},
-		{"", time.Time{}}, {"yesterday", time.Time{}}, {"--2h", time.Time{}}, {"9999999999y", time.Time{}}, {"5", time.Time{}},
+		{"", time.Time{}},
+		{"yesterday", time.Time{}},
+		{"--2h", time.Time{}},
+		{"9999999999y", time.Time{}},
+		{"5", time.Time{}},
 	} {
 		got, err := ParseTime(c.in, now)
 		if !got.Equal(c.want) || (err != nil) != c.want.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -12,10 +13,8 @@ import (
 
 // CheckOutput says whether format, the value of -o, is one of those that a command offers.
 func CheckOutput(format string, offered ...string) error {
-	for _, o := range offered {
-		if o == format {
-			return nil
-		}
+	if slices.Contains(offered, format) {
+		return nil
 	}
 	return Usagef("-o %s: want %s", format, strings.Join(offered, ", "))
 }
