@@ -1,0 +1,62 @@
+package devstack
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// WriteGrafana writes Grafana's provisioning for the stack's ClickHouse, with
+// its port and password, and returns the folder.
+func (s *Stack) WriteGrafana() (string, error) {
+	dir := filepath.Join(s.config.Dir, "grafana")
+	host, port, err := net.SplitHostPort(s.Engine.Addr)
+	if err != nil {
+		return "", err
+	}
+	files := map[string]any{
+		"datasources/gatewatch.yaml": map[string]any{
+			"apiVersion": 1,
+			"datasources": []any{map[string]any{
+				"name": "gatewatch", "uid": "gatewatch", "type": "grafana-clickhouse-datasource", "isDefault": true,
+				"jsonData": map[string]any{
+					"host": host, "port": port, "protocol": "native", "username": s.Engine.Username, "defaultDatabase": "gatewatch",
+				},
+				"secureJsonData": map[string]any{"password": s.Engine.Password},
+			}},
+		},
+		"dashboards/gatewatch.yaml": map[string]any{
+			"apiVersion": 1,
+			"providers": []any{map[string]any{
+				"name": "gatewatch", "folder": "gatewatch", "type": "file",
+				"options": map[string]any{"path": "/var/lib/grafana/dashboards"},
+			}},
+		},
+	}
+	for name, content := range files {
+		b, err := yaml.Marshal(content)
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return "", err
+		}
+		// Grafana in a container reads it as another user.
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			return "", fmt.Errorf("write Grafana's provisioning: %w", err)
+		}
+	}
+	return dir, nil
+}
+
+// GrafanaCommand returns the line that opens Grafana on provisioning in dir and
+// the repository's dashboards.
+func GrafanaCommand(dir, root string) string {
+	return "docker run --rm --network host -v " + dir + ":/etc/grafana/provisioning:ro -v " +
+		filepath.Join(root, "dashboards") + ":/var/lib/grafana/dashboards:ro -e GF_PLUGINS_PREINSTALL=grafana-clickhouse-datasource" +
+		" -e GF_AUTH_ANONYMOUS_ENABLED=true -e GF_AUTH_ANONYMOUS_ORG_ROLE=Viewer grafana/grafana"
+}
