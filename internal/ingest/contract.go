@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gatewatch/internal/accesslog"
@@ -123,3 +124,22 @@ type PermanentError struct{ Err error }
 
 func (e *PermanentError) Error() string { return e.Err.Error() }
 func (e *PermanentError) Unwrap() error { return e.Err }
+
+// ErrOffsetOutOfRange says that Kafka does not have an offset that was asked for.
+var ErrOffsetOutOfRange = errors.New("Kafka does not have this offset (retention took it, or the topic was made anew)")
+
+// ErrFenced says that another member owns the partition by now.
+var ErrFenced = errors.New("another member owns this partition")
+
+// Records is what one message holds. The zero value is ready for use.
+type Records struct {
+	Entries accesslog.Entries
+	Spans   trace.Spans
+}
+
+// A Decoder reads one message, in whatever envelope, and normalises its
+// records: entries come back masked, with outcome, route and key id. An error
+// makes the message a dead letter. It is used by one goroutine at a time.
+type Decoder interface {
+	Decode(value []byte, out *Records) error
+}
