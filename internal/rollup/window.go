@@ -41,6 +41,8 @@ type Watermark struct {
 	Lag int64
 	// CaughtUp is true once the topic has been read to its end for the first time.
 	CaughtUp bool
+	// EventDelay is the 99.9th percentile of Kafka time minus event time, lately.
+	EventDelay time.Duration
 }
 
 // Final returns the event time up to which windows will normally not change any more.
