@@ -70,6 +70,23 @@ func clientClass(status int) ErrorClass {
 	return ErrorNone
 }
 
+// ClassOfStatus returns the class of a status that the given responder chose itself.
+func ClassOfStatus(status int, r Responder) ErrorClass {
+	if status > 0 && status < 400 {
+		return ErrorNone
+	}
+	if c := clientClass(status); c != ErrorNone {
+		return c
+	}
+	switch {
+	case status >= 500 && r == ResponderUpstream:
+		return Upstream5xx
+	case status >= 500 && r == ResponderGateway:
+		return GatewayInternal
+	}
+	return ErrorUnknown
+}
+
 func serverClass(e *Entry, o Outcome) (ErrorClass, Responder, Reached) {
 	quick := e.Latency.Upstream.OK && e.Latency.Upstream.V < refusedWithin
 	switch {

@@ -1,5 +1,7 @@
 package accesslog
 
+import "slices"
+
 // An Outcome says who produced a response and how it failed, in a vocabulary
 // that is the same for every gateway.
 type Outcome struct {
@@ -24,6 +26,12 @@ var responderNames = [...]string{"unknown", "gateway", "upstream", "client"}
 
 func (r Responder) String() string { return responderNames[r] }
 
+// ParseResponder returns the responder of that name.
+func ParseResponder(name string) (Responder, bool) {
+	i := slices.Index(responderNames[:], name)
+	return Responder(max(i, 0)), i >= 0
+}
+
 // Reached says whether a request got as far as an upstream.
 type Reached uint8
 
@@ -37,6 +45,12 @@ const (
 var reachedNames = [...]string{"unknown", "yes", "no"}
 
 func (r Reached) String() string { return reachedNames[r] }
+
+// ParseReached returns the answer of that name.
+func ParseReached(name string) (Reached, bool) {
+	i := slices.Index(reachedNames[:], name)
+	return Reached(max(i, 0)), i >= 0
+}
 
 // Evidence says what an error class rests on.
 type Evidence uint8

@@ -1,14 +1,13 @@
 package accesslog
 
 import (
-	"encoding/hex"
 	"math"
 	"strconv"
 	"strings"
 )
 
 // ParseDecimal returns s times 10^exp10, rounded, for a decimal such as 0.123.
-// It is exact up to 18 digits; an exponent or more digits go through float64.
+// It is exact within int64; an exponent or more digits go through float64.
 func ParseDecimal(s string, exp10 int) (int64, bool) {
 	neg := strings.HasPrefix(s, "-")
 	t := strings.TrimPrefix(s, "-")
@@ -20,7 +19,7 @@ func ParseDecimal(s string, exp10 int) (int64, bool) {
 			point = digits
 			continue
 		}
-		if c-'0' > 9 || digits == 18 {
+		if c-'0' > 9 || v > (math.MaxInt64-9)/10 {
 			return parseFloat(s, exp10)
 		}
 		v = v*10 + int64(c-'0')
@@ -58,36 +57,6 @@ func parseFloat(s string, exp10 int) (int64, bool) {
 		return 0, false
 	}
 	return int64(math.Round(f)), true
-}
-
-// ParseTraceparent reads a W3C traceparent header (Trace Context Level 1 §3.2):
-// ok is false for anything that a receiver must ignore.
-func ParseTraceparent(h string) (trace [16]byte, span [8]byte, ok bool) {
-	if len(h) < 55 || h[2] != '-' || h[35] != '-' || h[52] != '-' {
-		return trace, span, false
-	}
-	version := h[:2]
-	if version == "ff" || version == "00" && len(h) != 55 || len(h) > 55 && h[55] != '-' {
-		return trace, span, false
-	}
-	if !lowerHex(version) || !lowerHex(h[3:35]) || !lowerHex(h[36:52]) || !lowerHex(h[53:55]) {
-		return trace, span, false
-	}
-	_, _ = hex.Decode(trace[:], []byte(h[3:35]))
-	_, _ = hex.Decode(span[:], []byte(h[36:52]))
-	if trace == [16]byte{} || span == [8]byte{} {
-		return [16]byte{}, [8]byte{}, false
-	}
-	return trace, span, true
-}
-
-func lowerHex(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c-'0' > 9 && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 // SetTarget sets the request target and what follows from it: path and query,

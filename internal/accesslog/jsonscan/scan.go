@@ -75,13 +75,19 @@ func (s *Scanner) peek() byte {
 	return 0
 }
 
+// Peek returns the first byte of the next token, 0 at the end of the text.
+func (s *Scanner) Peek() byte { return s.peek() }
+
 // Open enters an object ('{') or array ('[').
 func (s *Scanner) Open(c byte) error {
 	if s.peek() != c {
 		if s.pos == len(s.b) {
 			return &accesslog.ParseError{Reason: accesslog.ReasonEmpty}
 		}
-		return syntax("not a JSON " + map[byte]string{'{': "object", '[': "array"}[c])
+		if c == '{' {
+			return syntax("not a JSON object")
+		}
+		return syntax("not a JSON array")
 	}
 	s.pos++
 	s.first = true

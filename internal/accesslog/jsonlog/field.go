@@ -1,0 +1,114 @@
+package jsonlog
+
+import "slices"
+
+// A Field is a field of accesslog.Entry, or a part of one, that a JSON value can fill.
+type Field uint8
+
+// The fields. Times, durations and sizes take the units that their Rule names.
+const (
+	Timestamp Field = iota // end of the request, or when it was logged
+	StartTime              // start of the request
+	ClientIP               // an address, with or without port
+	ClientPort
+	Method
+	Target // with query
+	Path   // without query
+	Query
+	RequestLine // "GET /path HTTP/1.1"
+	Host        // without port
+	Authority   // with port
+	Protocol
+	Status
+	RequestBytes
+	ResponseBytes
+	Latency
+	UpstreamLatency
+	GatewayLatency
+	Service
+	Route
+	Upstream
+	UpstreamStatus
+	Flags
+	Details
+	Tries
+	UserAgent
+	Referer
+	RequestID
+	TraceID
+	SpanID
+	Traceparent
+	ForwardedFor
+	Consumer
+	Plan
+	APIKey // also "Bearer …"
+	Node
+	Region
+	APIVersion
+	fieldCount
+)
+
+// fieldNames are the names in `ingest decode` and in a topic's mapping.
+var fieldNames = [fieldCount]string{
+	"timestamp", "start_time", "client_ip", "client_port", "method", "target", "path", "query", "request_line",
+	"host", "authority", "protocol", "status", "request_bytes", "response_bytes",
+	"latency_ms", "upstream_latency_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_status",
+	"response_flags", "response_details", "tries", "user_agent", "referer", "request_id", "trace_id", "span_id", "traceparent",
+	"x_forwarded_for", "consumer", "plan", "api_key", "node", "region", "api_version",
+}
+
+func (f Field) String() string { return fieldNames[f] }
+
+// ParseField returns the field of that name. A duration's name may lack its _ms.
+func ParseField(name string) (Field, bool) {
+	switch name {
+	case "latency", "upstream_latency", "gateway_latency":
+		name += "_ms"
+	}
+	i := slices.Index(fieldNames[:], name)
+	return Field(max(i, 0)), i >= 0
+}
+
+// FieldNames returns the names of all fields.
+func FieldNames() []string { return slices.Clone(fieldNames[:]) }
+
+// essential reports whether a field makes an object an access-log record;
+// a time, a host or a node alone can be an envelope's.
+func (f Field) essential() bool {
+	switch f {
+	case Method, Target, Path, RequestLine, Status, Latency:
+		return true
+	}
+	return false
+}
+
+// A Unit is the unit of a number: a power of ten of nanoseconds.
+type Unit uint8
+
+// The units. Auto is milliseconds for a duration, and for an epoch what its magnitude says.
+const (
+	Auto Unit = iota
+	Seconds
+	Milliseconds
+	Microseconds
+	Nanoseconds
+)
+
+// ParseUnit returns the unit of that name: s, ms, us, ns, or empty for Auto.
+func ParseUnit(name string) (Unit, bool) {
+	i := slices.Index([]string{"", "s", "ms", "us", "ns"}, name)
+	return Unit(max(i, 0)), i >= 0
+}
+
+// exp10 is what takes a number of units to nanoseconds.
+func (u Unit) exp10() int {
+	switch u {
+	case Seconds:
+		return 9
+	case Microseconds:
+		return 3
+	case Nanoseconds:
+		return 0
+	}
+	return 6
+}

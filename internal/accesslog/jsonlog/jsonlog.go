@@ -1,0 +1,244 @@
+// Package jsonlog reads access logs in JSON by a table: which key, at whatever
+// depth, fills which field of an entry, in which unit. All JSON formats share
+// it, a user's own mapping included, so that all are equally strict and fast.
+package jsonlog
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/jsonscan"
+)
+
+// A Rule says that the value at a path fills a field. Where several rules feed
+// one field, the earliest whose value is present wins.
+type Rule struct {
+	// Path is the keys from the outermost object inwards, joined by dots; \. is a dot inside a key.
+	Path  string
+	Field Field
+	Unit  Unit
+	// Layout of a time: empty (RFC 3339, Common Log Format or an epoch, by its look),
+	// rfc3339, epoch, clf, or a layout of Go's package time.
+	Layout string
+}
+
+// Options is what formats differ in beyond their rules.
+type Options struct {
+	// Location of times without a zone; nil is UTC.
+	Location *time.Location
+	// UpstreamKnown is given to all entries; see accesslog.Entry.
+	UpstreamKnown bool
+	// Finish, if set, completes each entry after its object was read.
+	Finish func(e *accesslog.Entry)
+}
+
+// A Decoder reads messages that hold one object, or an array of objects.
+type Decoder struct {
+	rules []Rule
+	opts  Options
+	root  node
+	times accesslog.TimeReader
+	scan  jsonscan.Scanner
+
+	won         [fieldCount]uint16 // 1 + the rule that filled each field of the entry at hand
+	requestLine string
+	essential   bool
+}
+
+// node is one object of the tree of paths.
+type node struct {
+	index    map[string]int32
+	children []child
+	first    int32 // the known key that came first last time
+}
+
+type child struct {
+	name string
+	rule int32 // index into rules, -1 if none
+	sub  *node // nil unless paths lead on
+	next int32 // the known key that followed last time
+}
+
+// New returns a decoder for rules.
+func New(rules []Rule, opts Options) (*Decoder, error) {
+	d := &Decoder{rules: rules, opts: opts, times: accesslog.NewTimeReader(opts.Location)}
+	for i, r := range rules {
+		if r.Path == "" {
+			return nil, fmt.Errorf("field %s: empty path", r.Field)
+		}
+		if err := d.root.add(splitPath(r.Path), int32(i)); err != nil {
+			return nil, fmt.Errorf("field %s: path %q: %w", r.Field, r.Path, err)
+		}
+	}
+	return d, nil
+}
+
+func (n *node) add(keys []string, rule int32) error {
+	if n.index == nil {
+		n.index = map[string]int32{}
+	}
+	i, ok := n.index[keys[0]]
+	if !ok {
+		i = int32(len(n.children))
+		n.index[keys[0]] = i
+		n.children = append(n.children, child{name: keys[0], rule: -1})
+	}
+	c := &n.children[i]
+	if len(keys) == 1 {
+		if c.rule >= 0 {
+			return fmt.Errorf("named twice")
+		}
+		c.rule = rule
+		return nil
+	}
+	if len(keys) > jsonscan.MaxDepth {
+		return fmt.Errorf("deeper than %d", jsonscan.MaxDepth)
+	}
+	if c.sub == nil {
+		c.sub = &node{}
+	}
+	return c.sub.add(keys[1:], rule)
+}
+
+// splitPath splits at dots that have no backslash before them.
+func splitPath(path string) []string {
+	var keys []string
+	var key strings.Builder
+	for i := 0; i < len(path); i++ {
+		switch {
+		case path[i] == '\\' && i+1 < len(path) && (path[i+1] == '.' || path[i+1] == '\\'):
+			i++
+			key.WriteByte(path[i])
+		case path[i] == '.':
+			keys = append(keys, key.String())
+			key.Reset()
+		default:
+			key.WriteByte(path[i])
+		}
+	}
+	return append(keys, key.String())
+}
+
+// Decode implements accesslog.Decoder.
+func (d *Decoder) Decode(msg []byte, out *accesslog.Entries) error {
+	d.scan.Reset(msg, &out.Arena)
+	if d.scan.Peek() == '[' {
+		if err := d.list(out); err != nil {
+			return err
+		}
+		return d.scan.End()
+	}
+	if err := d.record(out); err != nil {
+		return err
+	}
+	return d.scan.End()
+}
+
+func (d *Decoder) list(out *accesslog.Entries) error {
+	if err := d.scan.Open('['); err != nil {
+		return err
+	}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if err := d.record(out); err != nil {
+			return err
+		}
+	}
+}
+
+var errNoRecord = &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Detail: "an object with neither status nor method nor target"}
+
+func (d *Decoder) record(out *accesslog.Entries) error {
+	e := out.Next()
+	e.UpstreamKnown = d.opts.UpstreamKnown
+	d.won = [fieldCount]uint16{}
+	d.requestLine, d.essential = "", false
+	if err := d.object(&d.root, e); err != nil {
+		return err
+	}
+	if !d.essential {
+		return errNoRecord
+	}
+	d.complete(e, &out.Arena)
+	if d.opts.Finish != nil {
+		d.opts.Finish(e)
+	}
+	return nil
+}
+
+// object reads the members of the object at hand into e.
+func (d *Decoder) object(n *node, e *accesslog.Entry) error {
+	if err := d.scan.Open('{'); err != nil {
+		return err
+	}
+	expected := &n.first
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil || !ok {
+			return err
+		}
+		i := *expected
+		if int(i) >= len(n.children) || n.children[i].name != key {
+			if i, ok = n.index[key]; !ok {
+				if _, err := d.scan.Value(); err != nil {
+					return err
+				}
+				continue
+			}
+			*expected = i
+		}
+		c := &n.children[i]
+		expected = &c.next
+		if c.sub != nil && d.scan.Peek() == '{' {
+			if err := d.object(c.sub, e); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := d.scan.Value()
+		if err != nil {
+			return err
+		}
+		if c.rule < 0 {
+			continue
+		}
+		if err := d.set(c.rule, v, e); err != nil {
+			return err
+		}
+	}
+}
+
+// complete derives what several fields say together.
+func (d *Decoder) complete(e *accesslog.Entry, arena *accesslog.Arena) {
+	if e.Target == "" && e.Path != "" {
+		path, query := e.Path, e.Query
+		target := path
+		if query != "" {
+			b := append(arena.Grow(len(path)+1+len(query)), path...)
+			b = append(append(b, '?'), query...)
+			arena.Keep(b)
+			target = view(b)
+		}
+		e.SetTarget(target)
+	}
+	if d.requestLine != "" && e.Target == "" {
+		method, protocol := e.Method, e.Protocol
+		e.SetRequestLine(d.requestLine)
+		if method != "" {
+			e.Method = method
+		}
+		if protocol != "" {
+			e.Protocol = protocol
+		}
+	}
+	if e.ClientIP == "" && e.ForwardedFor != "" {
+		// The proxy appends its peer's address last.
+		last := e.ForwardedFor[strings.LastIndexByte(e.ForwardedFor, ',')+1:]
+		e.SetClient(strings.TrimSpace(last))
+	}
+}

@@ -1,0 +1,347 @@
+package jsonlog
+
+import (
+	"strings"
+	"time"
+	"unsafe"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/jsonscan"
+	"gatewatch/internal/trace"
+)
+
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// text returns a scalar's text; ok is false if the value is absent: null, an
+// object, an empty string or a dash, as gateways write what they don't have.
+func text(v jsonscan.Value) (string, bool) {
+	switch v.Kind {
+	case jsonscan.String:
+		return v.Text, v.Text != "" && v.Text != "-"
+	case jsonscan.Number:
+		return v.Text, true
+	case jsonscan.True:
+		return "true", true
+	case jsonscan.False:
+		return "false", true
+	case jsonscan.Array:
+		return firstOf(v.Text)
+	}
+	return "", false
+}
+
+// firstOf returns the first string of an array, as loggers of header values
+// write them. One with escapes is left out: its text would need rewriting.
+func firstOf(array string) (string, bool) {
+	rest := strings.TrimLeft(array[1:], " \t\r\n")
+	if !strings.HasPrefix(rest, `"`) {
+		return "", false
+	}
+	s, _, ok := strings.Cut(rest[1:], `"`)
+	return s, ok && s != "" && s != "-" && !strings.ContainsRune(s, '\\')
+}
+
+// set fills the field of a rule, unless an earlier rule has filled it.
+func (d *Decoder) set(i int32, v jsonscan.Value, e *accesslog.Entry) error {
+	rule := &d.rules[i]
+	s, ok := text(v)
+	if won := d.won[rule.Field]; !ok || won != 0 && won < uint16(i)+1 {
+		return nil
+	}
+	ok, err := d.assign(rule, s, e)
+	if err != nil {
+		return err
+	}
+	if ok {
+		d.won[rule.Field] = uint16(i) + 1
+		d.essential = d.essential || rule.Field.essential()
+	}
+	return nil
+}
+
+// assign reports whether s was a value; a present number that can't be read is an error.
+func (d *Decoder) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	switch r.Field {
+	case Timestamp, StartTime:
+		return d.setTime(r, s, e)
+	case ClientPort, Status, UpstreamStatus, Tries:
+		return setInt(r, s, e)
+	case RequestBytes, ResponseBytes:
+		return setSize(r, s, e)
+	case Latency, UpstreamLatency, GatewayLatency:
+		return setDuration(r, s, e)
+	case ClientIP:
+		e.SetClient(s)
+	case Target:
+		e.SetTarget(s)
+	case Host:
+		setHost(e, s)
+	case Authority:
+		e.SetAuthority(s)
+	case RequestLine:
+		d.requestLine = s
+	case Upstream:
+		setUpstream(e, s)
+	case TraceID:
+		id, ok := trace.ParseTraceID(s)
+		if ok {
+			e.TraceID = id
+		}
+		return ok, nil
+	case SpanID:
+		id, ok := trace.ParseSpanID(s)
+		if ok {
+			e.SpanID = id
+		}
+		return ok, nil
+	case Traceparent:
+		id, span, ok := trace.ParseTraceparent(s)
+		if ok {
+			e.TraceID, e.SpanID = id, span
+		}
+		return ok, nil
+	case APIKey:
+		e.APIKey = credential(s)
+	default:
+		*stringField(r.Field, e) = s
+	}
+	return true, nil
+}
+
+func stringField(f Field, e *accesslog.Entry) *string {
+	switch f {
+	case Method:
+		return &e.Method
+	case Path:
+		return &e.Path
+	case Query:
+		return &e.Query
+	case Protocol:
+		return &e.Protocol
+	case Service:
+		return &e.Service
+	case Route:
+		return &e.Route
+	case Flags:
+		return &e.Flags
+	case Details:
+		return &e.Details
+	case UserAgent:
+		return &e.UserAgent
+	case Referer:
+		return &e.Referer
+	case RequestID:
+		return &e.RequestID
+	case ForwardedFor:
+		return &e.ForwardedFor
+	case Consumer:
+		return &e.Consumer.ID
+	case Plan:
+		return &e.Consumer.Plan
+	case Node:
+		return &e.Node
+	case Region:
+		return &e.Region
+	}
+	return &e.APIVersion
+}
+
+// setHost keeps a port that was logged with the host in the authority.
+func setHost(e *accesslog.Entry, s string) {
+	authority := e.Authority
+	e.SetAuthority(s)
+	if e.Host == s {
+		e.Authority = authority
+	}
+}
+
+// credential strips the scheme of an Authorization header that carries a token (RFC 6750 §2.1).
+func credential(s string) string {
+	const scheme = "Bearer "
+	if len(s) > len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
+		return s[len(scheme):]
+	}
+	return s
+}
+
+func bad(reason accesslog.Reason, f Field) error {
+	return &accesslog.ParseError{Reason: reason, Detail: f.String()}
+}
+
+func setInt(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	if r.Field == UpstreamStatus {
+		s = lastOf(s)
+		if s == "-" {
+			e.UpstreamStatus = 0
+			return true, nil
+		}
+	}
+	n, ok := accesslog.ParseDecimal(s, 0)
+	if !ok || n > 65535 || n > 999 && r.Field != ClientPort {
+		return false, bad(accesslog.ReasonBadNumber, r.Field)
+	}
+	if n < 0 {
+		return false, nil
+	}
+	switch r.Field {
+	case ClientPort:
+		e.ClientPort = int(n)
+	case Status:
+		e.Status = int(n)
+	case UpstreamStatus:
+		e.UpstreamStatus = int(n)
+	case Tries:
+		e.Tries = int(n)
+	}
+	return true, nil
+}
+
+func setSize(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	n, ok := accesslog.ParseDecimal(s, 0)
+	if !ok {
+		return false, bad(accesslog.ReasonBadNumber, r.Field)
+	}
+	if n < 0 {
+		return false, nil
+	}
+	if r.Field == RequestBytes {
+		e.RequestBytes = accesslog.Some(n)
+	} else {
+		e.ResponseBytes = accesslog.Some(n)
+	}
+	return true, nil
+}
+
+// setDuration takes a negative duration to mean "not measured".
+func setDuration(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	ns, some, ok := sum(s, r.Unit.exp10())
+	if !ok {
+		return false, bad(accesslog.ReasonBadNumber, r.Field)
+	}
+	if !some || ns < 0 {
+		return false, nil
+	}
+	v := accesslog.Some(time.Duration(ns))
+	switch r.Field {
+	case Latency:
+		e.Latency.Total = v
+	case UpstreamLatency:
+		e.Latency.Upstream = v
+	case GatewayLatency:
+		e.Latency.Gateway = v
+	}
+	return true, nil
+}
+
+// sum adds the values of a list such as nginx's "0.001, 0.120 : 0.300", where a
+// dash stands for a try without a value (ngx_http_upstream_module, $upstream_response_time).
+func sum(s string, exp10 int) (ns int64, some, ok bool) {
+	if strings.IndexByte(s, ',') < 0 && strings.IndexByte(s, ':') < 0 {
+		ns, ok = accesslog.ParseDecimal(s, exp10)
+		return ns, true, ok
+	}
+	for s != "" {
+		end := strings.IndexAny(s, ",:")
+		item := s
+		if end >= 0 {
+			item, s = s[:end], s[end+1:]
+		} else {
+			s = ""
+		}
+		if item = strings.TrimSpace(item); item == "-" {
+			continue
+		}
+		n, ok := accesslog.ParseDecimal(item, exp10)
+		if !ok {
+			return 0, false, false
+		}
+		ns += n
+		some = true
+	}
+	return ns, some, true
+}
+
+// lastOf returns the last item of such a list.
+func lastOf(s string) string {
+	if i := strings.LastIndexAny(s, ", "); i >= 0 {
+		return s[i+1:]
+	}
+	return s
+}
+
+// setUpstream keeps the last address of a list, and how many there were.
+func setUpstream(e *accesslog.Entry, s string) {
+	if strings.IndexByte(s, ' ') < 0 && strings.IndexByte(s, ',') < 0 {
+		e.Upstream = s
+		return
+	}
+	e.Tries = 1 + strings.Count(s, ",") + strings.Count(s, " : ")
+	if e.Upstream = lastOf(s); e.Upstream == "-" {
+		e.Upstream = ""
+	}
+}
+
+func (d *Decoder) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	t, ok := d.parseTime(r, s)
+	if !ok {
+		return false, bad(accesslog.ReasonBadTime, r.Field)
+	}
+	if r.Field == StartTime {
+		if d.won[Timestamp] != 0 {
+			return false, nil
+		}
+		e.TimeIsStart = true
+	} else {
+		e.TimeIsStart = false
+	}
+	e.Time = t
+	return true, nil
+}
+
+func (d *Decoder) parseTime(r *Rule, s string) (time.Time, bool) {
+	switch r.Layout {
+	case "":
+		if len(s) >= 19 && s[4] == '-' {
+			return d.times.ISO(s)
+		}
+		if len(s) == 26 && s[2] == '/' {
+			return d.times.CLF(s)
+		}
+		return epoch(s, r.Unit)
+	case "rfc3339":
+		return d.times.ISO(s)
+	case "clf":
+		return d.times.CLF(s)
+	case "epoch":
+		return epoch(s, r.Unit)
+	}
+	loc := d.opts.Location
+	if loc == nil {
+		loc = time.UTC
+	}
+	t, err := time.ParseInLocation(r.Layout, s, loc)
+	return t.UTC(), err == nil
+}
+
+// epoch reads a number of units since 1970. Without a unit its magnitude tells:
+// seconds have up to 11 digits until the year 5138.
+func epoch(s string, u Unit) (time.Time, bool) {
+	if u == Auto {
+		whole := strings.IndexByte(s, '.')
+		if whole < 0 {
+			whole = len(s)
+		}
+		switch {
+		case whole <= 11:
+			u = Seconds
+		case whole <= 14:
+			u = Milliseconds
+		case whole <= 17:
+			u = Microseconds
+		default:
+			u = Nanoseconds
+		}
+	}
+	ns, ok := accesslog.ParseDecimal(s, u.exp10())
+	return time.Unix(0, ns).UTC(), ok && ns > 0
+}
