@@ -15,16 +15,16 @@ import (
 
 // ClickHouse's error codes that we tell apart (src/Common/ErrorCodes.cpp).
 const (
-	codeNoSuchColumn     = 16
-	codeUnknownIdent     = 47
-	codeTypeMismatch     = 53
-	codeUnknownTable     = 60
-	codeUnknownDatabase  = 81
-	codeAccessDenied     = 497
-	codeAuthFailed       = 516
-	codeUnknownSetting   = 115
-	codeNotImplemented   = 48
-	codeNumberOfColumns  = 7
+	codeNoSuchColumn    = 16
+	codeUnknownIdent    = 47
+	codeTypeMismatch    = 53
+	codeUnknownTable    = 60
+	codeUnknownDatabase = 81
+	codeAccessDenied    = 497
+	codeAuthFailed      = 516
+	codeUnknownSetting  = 115
+	codeNotImplemented  = 48
+	codeNumberOfColumns = 7
 )
 
 // ErrorCode returns the server's error code, or 0 if err is not from the server.

@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     referer          String COMMENT 'without its query' CODEC(ZSTD(1)),
     request_id       String COMMENT 'empty when equal to the trace id' CODEC(ZSTD(1)),
     trace_id         FixedString(16) CODEC(NONE),
-    span_id          FixedString(8) CODEC(NONE)
+    span_id          FixedString(8) CODEC(NONE),
+    INDEX kafka_offset_index kafka_offset TYPE minmax GRANULARITY 8
 ) ENGINE = MergeTree
 PARTITION BY toDate(ts)
 ORDER BY (service, toStartOfHour(ts), route, ts)
@@ -80,7 +81,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.span (
     node             LowCardinality(String) CODEC(ZSTD(1)),
     weight           Float32 COMMENT 'how many spans this one stands for' CODEC(ZSTD(1)),
     attributes       Map(LowCardinality(String), String) CODEC(ZSTD(1)),
-    INDEX trace_id_index trace_id TYPE bloom_filter(0.01) GRANULARITY 4
+    INDEX trace_id_index trace_id TYPE bloom_filter(0.01) GRANULARITY 4,
+    INDEX kafka_offset_index kafka_offset TYPE minmax GRANULARITY 8
 ) ENGINE = MergeTree
 PARTITION BY toDate(ts)
 ORDER BY (service, toStartOfHour(ts), name, ts)
@@ -271,7 +273,7 @@ SELECT
     sum(n) AS requests, sum(b_in) AS bytes_in, sum(b_out) AS bytes_out,
     sumIf(n, bucket != 65535) AS timed, sum(us) AS latency_us_sum, max(us_max) AS latency_us_max,
     sum(up_n) AS upstream_timed, sum(up_us) AS upstream_us_sum,
-    sumMapIf(map(bucket, n), bucket != 65535) AS latency_hist
+    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist
 FROM (
     SELECT
         toDateTime(toStartOfInterval(ts, INTERVAL 10 SECOND), 'UTC') AS time, tenant, environment, service, route, method, status, error_class, responder,
@@ -309,7 +311,7 @@ SELECT
     time, tenant, environment, key_id, consumer, plan, service, error_class,
     sum(n) AS requests, sum(b_in) AS bytes_in, sum(b_out) AS bytes_out,
     sumIf(n, bucket != 65535) AS timed, sum(us) AS latency_us_sum,
-    sumMapIf(map(bucket, n), bucket != 65535) AS latency_hist,
+    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist,
     min(first) AS first_seen, max(last) AS last_seen
 FROM (
     SELECT

@@ -1,0 +1,62 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatewatch/internal/ingest"
+)
+
+// A LedgerEnd is how far the ledger of a partition reaches.
+type LedgerEnd struct {
+	Topic     string
+	Partition int32
+	Last      int64 // the last offset that is accounted for
+	Messages  int64 // sums over all ranges
+	Rows      int64
+	Dead      int64
+	WrittenAt time.Time // when the newest range was written
+}
+
+// LedgerEnds returns the end of every partition's ledger, sorted.
+func (c *Conn) LedgerEnds(ctx context.Context) ([]LedgerEnd, error) {
+	rows, err := c.Query(ctx, `SELECT topic, kafka_partition, max(last_offset), sum(l.messages), sum(l.rows), sum(l.dead), max(l.written_at)
+		FROM ledger AS l GROUP BY topic, kafka_partition ORDER BY topic, kafka_partition`)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	defer rows.Close()
+	var out []LedgerEnd
+	for rows.Next() {
+		var e LedgerEnd
+		if err := rows.Scan(&e.Topic, &e.Partition, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.WrittenAt); err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+// Ledger calls each with every range of a partition in the order of offsets.
+// Ranges that are in the ledger twice come twice.
+func (c *Conn) Ledger(ctx context.Context, topic string, partition int32, each func(ingest.LedgerEntry) error) error {
+	rows, err := c.Query(ctx, `SELECT first_offset, last_offset, messages, rows, dead, skipped, earliest_event, latest_event, first_kafka_time, last_kafka_time, format
+		FROM ledger WHERE topic = ? AND kafka_partition = ? ORDER BY first_offset, last_offset`, topic, partition)
+	if err != nil {
+		return fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e := ingest.LedgerEntry{Range: ingest.Range{Topic: topic, Partition: partition}}
+		err := rows.Scan(&e.First, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.Skipped,
+			&e.EarliestEvent, &e.LatestEvent, &e.FirstKafkaTime, &e.LastKafkaTime, &e.Format)
+		if err != nil {
+			return fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
