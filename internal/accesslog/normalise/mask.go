@@ -1,0 +1,133 @@
+package normalise
+
+import (
+	"strings"
+	"unsafe"
+
+	"gatewatch/internal/accesslog"
+)
+
+// Marks that stand for what was masked.
+const (
+	markEmail = "{email}"
+	markToken = "{token}"
+	markValue = "*"
+)
+
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// secretPrefixes begin tokens of well-known issuers: JSON Web Tokens (RFC 7519;
+// base64 of `{"`), Stripe, GitHub, GitLab, Slack, AWS, Google.
+var secretPrefixes = [...]string{"eyJ", "sk_live_", "sk_test_", "rk_live_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA", "AIza"}
+
+// suspicious reports whether maskText has anything to do: a quick look that
+// nearly all texts end with.
+func suspicious(s string) bool {
+	if strings.IndexByte(s, '@') >= 0 || strings.Contains(s, "%40") || strings.Contains(s, "sessionid=") {
+		return true
+	}
+	for _, p := range secretPrefixes {
+		if strings.Contains(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// maskText replaces e-mail addresses, credentials in URLs and tokens in s.
+func maskText(s string, arena *accesslog.Arena) string {
+	if !suspicious(s) {
+		return s
+	}
+	// A mark is at most 7 bytes longer than the word that it replaces.
+	b := arena.Grow(8 * (len(s) + 1))
+	for len(s) > 0 {
+		n := wordLen(s)
+		word := s[:n]
+		switch {
+		case strings.IndexByte(word, '@') > 0 || strings.Contains(word, "%40"):
+			b = append(b, markEmail...)
+		case secret(word) || sessionID(b):
+			b = append(b, markToken...)
+		default:
+			b = append(b, word...)
+		}
+		s = s[n:]
+		if len(s) > 0 {
+			b = append(b, s[0])
+			s = s[1:]
+		}
+	}
+	arena.Keep(b)
+	return view(b)
+}
+
+// wordLen returns the length of the text before the next separator.
+func wordLen(s string) int {
+	if i := strings.IndexAny(s, "/ ,;()<>\"'=&?"); i >= 0 {
+		return i
+	}
+	return len(s)
+}
+
+func secret(word string) bool {
+	for _, p := range secretPrefixes {
+		if i := strings.Index(word, p); i >= 0 && len(word)-i >= 16 {
+			return true
+		}
+	}
+	return false
+}
+
+// sessionID reports whether what was written so far ends with a session's name, as in ;jsessionid=…
+func sessionID(b []byte) bool {
+	return strings.HasSuffix(view(b), "sessionid=")
+}
+
+// maskQuery replaces the values of all parameters that aren't allowed.
+func (n *Normaliser) maskQuery(q string, arena *accesslog.Arena) string {
+	if q == "" {
+		return ""
+	}
+	b := arena.Grow(2*len(q) + 2)
+	for first := true; ; first = false {
+		param, rest, more := strings.Cut(q, "&")
+		if !first {
+			b = append(b, '&')
+		}
+		name, value, ok := strings.Cut(param, "=")
+		switch {
+		case param == "":
+		case !ok || len(name) > 64 || suspicious(name):
+			b = append(b, markValue...)
+		case n.allow[name] && !suspicious(value):
+			b = append(b, param...)
+		default:
+			b = append(append(append(b, name...), '='), markValue...)
+		}
+		if q = rest; !more {
+			break
+		}
+	}
+	arena.Keep(b)
+	return view(b)
+}
+
+// withoutQuery cuts the query and fragment off a referring URL: they are another site's or page's secrets.
+func withoutQuery(url string) string {
+	if i := strings.IndexAny(url, "?#"); i >= 0 {
+		return url[:i]
+	}
+	return url
+}
+
+// join makes the masked target of path and query.
+func join(path, query string, arena *accesslog.Arena) string {
+	if query == "" {
+		return path
+	}
+	b := append(arena.Grow(len(path)+1+len(query)), path...)
+	b = append(append(b, '?'), query...)
+	arena.Keep(b)
+	return view(b)
+}
