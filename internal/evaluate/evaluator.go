@@ -1,0 +1,166 @@
+package evaluate
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/rollup"
+	"gatewatch/internal/slo"
+)
+
+// A Status is what an Evaluator knows about one objective at its last tick.
+type Status struct {
+	SLO      slo.SLO
+	State    alert.State
+	Severity alert.Severity
+	Since    time.Time // onset, while firing
+	ID       string    // of the incident, while firing
+	Window   slo.AlertWindow
+	Reason   string // why it fires, or why it doesn't
+	Long     slo.Count
+	Short    slo.Count
+	Period   slo.Count
+	Hour     slo.Count // the last hour
+}
+
+// A Transition is a change of state at a tick.
+type Transition struct {
+	At         time.Time // tick
+	From       alert.State
+	FromSever  alert.Severity
+	Status     Status // after it
+	ResolvedID string // incident that ended, when the change ended one
+}
+
+// An Evaluator judges objectives tick by tick. It is a pure function of what
+// it is given: it reads no clock and does no I/O, so a restart, a second
+// instance and a backtest come to the same result. It is used by one goroutine.
+type Evaluator struct {
+	tick   time.Time
+	items  []item
+	longer time.Duration // how far back an onset is looked for
+}
+
+type item struct {
+	status Status
+	series *series
+}
+
+const (
+	periodSum = 0 // index of the sum over the period
+	hourSum   = 1
+	pairSums  = 2 // then long and short of each pair
+)
+
+// NewEvaluator returns an evaluator without data; see Begin.
+func NewEvaluator(slos []slo.SLO) *Evaluator {
+	e := &Evaluator{longer: 6 * time.Hour}
+	for _, s := range slos {
+		widths := []time.Duration{s.Period, time.Hour}
+		for _, w := range s.Windows {
+			widths = append(widths, w.Long, w.Short)
+		}
+		e.items = append(e.items, item{Status{SLO: s, State: alert.Inactive}, newSeries(widths)})
+	}
+	return e
+}
+
+// Tick returns the last tick that was judged.
+func (e *Evaluator) Tick() time.Time { return e.tick }
+
+// Statuses returns what is known about each objective, in the order given to NewEvaluator.
+func (e *Evaluator) Statuses() []Status {
+	list := make([]Status, len(e.items))
+	for i := range e.items {
+		list[i] = e.items[i].status
+	}
+	return list
+}
+
+// Restore sets the state that an earlier evaluation left for the objective of that name.
+func (e *Evaluator) Restore(name string, severity alert.Severity, since time.Time, id string) {
+	for i := range e.items {
+		if st := &e.items[i].status; st.SLO.Name == name {
+			st.State, st.Severity, st.Since, st.ID = alert.Firing, severity, since, id
+		}
+	}
+}
+
+// Begin moves the series to tick without judging; points of all grains follow by Set.
+func (e *Evaluator) Begin(tick time.Time) {
+	e.tick = tick
+	for i := range e.items {
+		e.items[i].series.advance(tick)
+	}
+}
+
+// Set replaces the counts of windows that began before the tick.
+func (e *Evaluator) Set(i int, points []Point) {
+	for _, p := range points {
+		e.items[i].series.set(p)
+	}
+}
+
+// Judge decides on every objective at the present tick and returns what changed.
+func (e *Evaluator) Judge() []Transition {
+	var list []Transition
+	for i := range e.items {
+		if t, changed := e.judge(&e.items[i]); changed {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+func (e *Evaluator) judge(it *item) (Transition, bool) {
+	st := &it.status
+	before := *st
+	severity := alert.None
+	st.Period, st.Hour = it.series.sum(periodSum), it.series.sum(hourSum)
+	for k, w := range st.SLO.Windows {
+		long, short := it.series.sum(pairSums+2*k), it.series.sum(pairSums+2*k+1)
+		d := st.SLO.Decide(w, long, short)
+		if k == 0 && severity == alert.None || d.Fires && w.Severity > severity {
+			st.Window, st.Long, st.Short, st.Reason = w, long, short, d.Reason
+		}
+		if d.Fires {
+			severity = max(severity, w.Severity)
+		}
+	}
+	st.Severity = severity
+	switch {
+	case severity == alert.None && before.State != alert.Firing:
+		return Transition{}, false
+	case severity == alert.None:
+		st.State, st.ID, st.Since = alert.Resolved, "", time.Time{}
+		return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st, ResolvedID: before.ID}, true
+	case before.State == alert.Firing:
+		st.State = alert.Firing
+		return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st}, severity != before.Severity
+	}
+	st.State = alert.Firing
+	st.Since = it.series.onset(st.Window.Factor*st.SLO.Budget(), e.longer)
+	st.ID = alert.ID(st.SLO.Name, st.Since)
+	return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st}, true
+}
+
+// A Span is a part of the past and the grain at which it is read.
+type Span struct {
+	Grain    rollup.Grain
+	From, To time.Time
+}
+
+// Past returns how the past before tick is read at the start: finely where
+// windows are short, coarsely where they are long.
+func Past(tick time.Time, slos []slo.SLO) []Span {
+	longest := slices.MaxFunc(slos, func(a, b slo.SLO) int { return cmp.Compare(a.Period, b.Period) }).Period
+	fine := tick.Add(-6*time.Hour - 10*time.Minute).Truncate(time.Minute)
+	minutes := tick.Add(-3*24*time.Hour - 6*time.Hour).Truncate(time.Hour)
+	return []Span{
+		{rollup.Grain1h, tick.Add(-longest).Truncate(time.Hour), minutes},
+		{rollup.Grain1m, minutes, fine},
+		{rollup.Grain10s, fine, tick},
+	}
+}

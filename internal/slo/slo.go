@@ -1,0 +1,237 @@
+// Package slo holds service level objectives and the arithmetic of error
+// budgets and burn rates (SRE Workbook, chapter 5). Objectives are read from
+// OpenSLO v1 files. Targets are ratios in (0, 1), never per cent.
+package slo
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/histogram"
+)
+
+// A Kind is what a service level indicator counts as bad.
+type Kind int
+
+// The kinds.
+const (
+	// Availability: bad are requests that the gateway or the upstream failed;
+	// requests over a quota count neither way.
+	Availability Kind = iota
+	// Latency: bad are answered requests that took longer than the threshold;
+	// failed ones count neither way, availability has them.
+	Latency
+)
+
+func (k Kind) String() string {
+	if k == Latency {
+		return "latency"
+	}
+	return "availability"
+}
+
+// An SLI says which requests are valid and which of those are bad.
+type SLI struct {
+	Kind Kind
+	// Threshold of a latency indicator.
+	Threshold time.Duration
+	// Route and Method narrow the service down; empty is all.
+	Route, Method string
+}
+
+// Bucket returns the histogram bucket up to whose upper bound a request is
+// fast enough, and that bound: the edge nearest to the threshold.
+func (s SLI) Bucket() (uint16, time.Duration) {
+	i, edge := histogram.NearestEdge(uint64(s.Threshold.Microseconds()))
+	return i, time.Duration(edge * float64(time.Microsecond))
+}
+
+// An SLO is one objective.
+type SLO struct {
+	Name    string // unique
+	Display string // for people; Name if the file has none
+	Service string
+	SLI     SLI
+	Target  float64 // share of good among valid requests, in (0, 1)
+	Period  time.Duration
+	Windows []AlertWindow
+	// MinBad is how many bad requests the long window must hold before an alert fires. Default 3.
+	MinBad int64
+	// Owner and Runbook are those that the file names, if it does.
+	Owner, Runbook string
+
+	File string
+	Line int // of the document's metadata.name
+}
+
+// Budget returns the share of valid requests that may be bad.
+func (s SLO) Budget() float64 { return 1 - s.Target }
+
+// Percent writes the target for people, such as "99.9 %".
+func (s SLO) Percent() string { return fmt.Sprintf("%.10g %%", math.Round(s.Target*1e8)/1e6) }
+
+// An AlertWindow is a pair of windows that must both burn faster than Factor.
+type AlertWindow struct {
+	Long, Short time.Duration
+	Factor      float64 // burn rate: 1 spends exactly the budget in the period
+	Severity    alert.Severity
+}
+
+// DefaultWindows returns the pairs for a period of 30 days (SRE Workbook, table 5-8, and one more ticket).
+func DefaultWindows() []AlertWindow {
+	const day = 24 * time.Hour
+	return []AlertWindow{
+		{time.Hour, 5 * time.Minute, 14.4, alert.Page},
+		{6 * time.Hour, 30 * time.Minute, 6, alert.Page},
+		{day, 2 * time.Hour, 3, alert.Ticket},
+		{3 * day, 6 * time.Hour, 1, alert.Ticket},
+	}
+}
+
+// A Count is the valid and the bad requests of some time.
+type Count struct{ Valid, Bad int64 }
+
+// Ratio returns the share of bad requests, 0 if there are none at all.
+func (c Count) Ratio() float64 {
+	if c.Valid <= 0 {
+		return 0
+	}
+	return float64(c.Bad) / float64(c.Valid)
+}
+
+// Burn returns how many times faster than allowed c spends the budget of s.
+func (s SLO) Burn(c Count) float64 { return c.Ratio() / s.Budget() }
+
+// Remaining returns the share of the budget that is left when the period holds
+// c; it is negative when more than all is spent, and 1 without requests.
+func (s SLO) Remaining(c Count) float64 {
+	if c.Valid <= 0 {
+		return 1
+	}
+	return 1 - s.Burn(c)
+}
+
+// confidence is how sure an alert must be that the true ratio is above the limit.
+const confidence = 0.95
+
+// A Decision says whether a pair of windows fires, and why.
+type Decision struct {
+	Fires  bool
+	Reason string
+}
+
+// Decide judges one pair of windows by their counts: both burn faster than the
+// factor, enough bad requests, and so many that chance can't explain them: the
+// one-sided 95 % Clopper-Pearson lower bound of the long window is above the limit.
+func (s SLO) Decide(w AlertWindow, long, short Count) Decision {
+	limit := w.Factor * s.Budget()
+	switch {
+	case long.Ratio() <= limit:
+		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(long), Span(w.Long), w.Factor)}
+	case short.Ratio() <= limit:
+		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(short), Span(w.Short), w.Factor)}
+	case long.Bad < s.MinBad:
+		return Decision{false, fmt.Sprintf("too few requests: %d bad, at least %d needed", long.Bad, s.MinBad)}
+	case AtLeast(long.Bad, long.Valid, limit) >= 1-confidence:
+		return Decision{false, fmt.Sprintf("too few requests: %d bad of %d may be chance", long.Bad, long.Valid)}
+	}
+	return Decision{true, fmt.Sprintf("burn %.1fx over %s and %.1fx over %s, above %gx", s.Burn(long), Span(w.Long), s.Burn(short), Span(w.Short), w.Factor)}
+}
+
+// Span writes a duration for people: 5 m, 1 h, 3 d.
+func Span(d time.Duration) string {
+	switch {
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%d d", d/(24*time.Hour))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	case d%time.Minute == 0:
+		return fmt.Sprintf("%d m", d/time.Minute)
+	default:
+		return d.String()
+	}
+}
+
+// AtLeast returns the probability of k or more bad among n requests when each
+// is bad with probability p. The Clopper-Pearson lower bound of k/n at
+// confidence c is above p exactly when this is below 1 - c.
+func AtLeast(k, n int64, p float64) float64 {
+	switch {
+	case k <= 0:
+		return 1
+	case p <= 0:
+		return 0
+	case p >= 1:
+		return 1
+	}
+	// Far above the mean the probability is nil, and the fraction below slow.
+	mean := float64(n) * p
+	if n > 1_000_000 && float64(k) > mean+10*math.Sqrt(mean) {
+		return 0
+	}
+	return incompleteBeta(float64(k), float64(n-k+1), p)
+}
+
+// incompleteBeta returns the regularised incomplete beta function I_x(a, b) by
+// its continued fraction (DLMF 8.17.22).
+func incompleteBeta(a, b, x float64) float64 {
+	if x > (a+1)/(a+b+2) {
+		return 1 - incompleteBeta(b, a, 1-x)
+	}
+	la, _ := math.Lgamma(a)
+	lb, _ := math.Lgamma(b)
+	lab, _ := math.Lgamma(a + b)
+	front := math.Exp(lab-la-lb+a*math.Log(x)+b*math.Log1p(-x)) / a
+	const tiny = 1e-300
+	c, d := 1.0, 1-(a+b)*x/(a+1)
+	if math.Abs(d) < tiny {
+		d = tiny
+	}
+	d = 1 / d
+	f := d
+	step := func(num float64) float64 {
+		d = 1 + num*d
+		if math.Abs(d) < tiny {
+			d = tiny
+		}
+		c = 1 + num/c
+		if math.Abs(c) < tiny {
+			c = tiny
+		}
+		d = 1 / d
+		f *= c * d
+		return c * d
+	}
+	for i := 1; i < 20_000; i++ {
+		m := float64(i)
+		step(m * (b - m) * x / ((a + 2*m - 1) * (a + 2*m)))
+		if math.Abs(step(-(a+m)*(a+b+m)*x/((a+2*m)*(a+2*m+1)))-1) < 1e-12 {
+			break
+		}
+	}
+	return front * f
+}
+
+// Validate reports what is wrong with an objective.
+func (s SLO) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s:%d: SLO %s: "+format, append([]any{s.File, s.Line, s.Name}, args...)...))
+	}
+	if s.Service == "" {
+		fault("spec.service is missing")
+	}
+	if s.Target <= 0 || s.Target >= 1 {
+		fault("target %g must be a ratio between 0 and 1, such as 0.999", s.Target)
+	}
+	if s.SLI.Kind == Latency && s.SLI.Threshold <= 0 {
+		fault("a latency indicator needs a threshold")
+	}
+	if s.Period < 24*time.Hour || s.Period > 90*24*time.Hour {
+		fault("time window %s must be from 1d to 90d", s.Period)
+	}
+	return errors.Join(errs...)
+}
