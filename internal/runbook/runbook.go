@@ -1,0 +1,352 @@
+// Package runbook reads runbooks, Markdown files with a head of YAML, and finds
+// the one that fits a signal best, with the reason for the choice.
+//
+// A file NAME.md begins with a head between two lines "---": title, owner,
+// severity, match, priority, reviewed. Its sections are the headings "## …"; a
+// section may narrow the match with a comment under its heading,
+// <!-- match: reach=one_upstream -->. The first numbered list of a section is
+// what to do now; a section without one takes that of the section Mitigation.
+package runbook
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A Signal is what a runbook is asked for. Empty fields are not known.
+type Signal struct {
+	Kind       string // slo_burn, data_incomplete …
+	Service    string
+	Route      string
+	ErrorClass string // the one with the largest share
+	Responder  string
+	Layer      string // gateway, service, database or external
+	Tier       string // of the consumer concerned
+	Severity   string // page or ticket
+	Window     string // length of the long window, such as 1h
+	Reach      string // one_client, one_route, one_upstream, one_node, one_region, gateway or everyone
+}
+
+// A Match says which signals an entry is for: per field the values that fit. A
+// field that is not named fits any value.
+type Match map[string][]string
+
+// fields are what a Match can name, in the order in which reasons list them.
+var fields = [...]struct {
+	name string
+	get  func(*Signal) string
+}{
+	{"kind", func(s *Signal) string { return s.Kind }},
+	{"service", func(s *Signal) string { return s.Service }},
+	{"route", func(s *Signal) string { return s.Route }},
+	{"error_class", func(s *Signal) string { return s.ErrorClass }},
+	{"responder", func(s *Signal) string { return s.Responder }},
+	{"layer", func(s *Signal) string { return s.Layer }},
+	{"tier", func(s *Signal) string { return s.Tier }},
+	{"severity", func(s *Signal) string { return s.Severity }},
+	{"window", func(s *Signal) string { return s.Window }},
+	{"reach", func(s *Signal) string { return s.Reach }},
+}
+
+// fits tells whether s fits m, and names the fields that m constrains.
+func (m Match) fits(s *Signal) (constrained []string, ok bool) {
+	for _, f := range fields {
+		allowed := m[f.name]
+		if len(allowed) == 0 {
+			continue
+		}
+		if !slices.Contains(allowed, f.get(s)) {
+			return nil, false
+		}
+		constrained = append(constrained, f.name)
+	}
+	return constrained, true
+}
+
+// A Runbook is one file.
+type Runbook struct {
+	Name     string // file name without .md
+	Title    string
+	Owner    string // who keeps the text right
+	Severity string // page, ticket or empty for both: said to people, not matched
+	Match    Match
+	// Priority decides between entries that constrain equally many fields; higher wins.
+	Priority int
+	Reviewed time.Time // when somebody last checked the text
+	Sections []Section
+}
+
+// A Section is a part of a runbook under a heading of the second level.
+type Section struct {
+	Title  string
+	Anchor string // as Markdown renderers make it from the title
+	Match  Match
+	Steps  []string // what to do now, in order; may be empty
+}
+
+// A Set is all runbooks.
+type Set struct {
+	books []*Runbook // by name
+	text  map[string][]byte
+}
+
+// Load reads every NAME.md at the top of fsys, but README.md. Its error joins
+// all faults, each with file and line.
+func Load(fsys fs.FS) (*Set, error) {
+	names, err := fs.Glob(fsys, "*.md")
+	if err != nil {
+		return nil, fmt.Errorf("list runbooks: %w", err)
+	}
+	s := &Set{text: map[string][]byte{}}
+	var faults []error
+	for _, file := range names {
+		if strings.EqualFold(file, "README.md") {
+			continue
+		}
+		data, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			return nil, fmt.Errorf("read runbook: %w", err)
+		}
+		r, err := parse(file, data)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		s.books = append(s.books, r)
+		s.text[r.Name] = data
+	}
+	return s, errors.Join(faults...)
+}
+
+// Runbooks returns all of them, by name.
+func (s *Set) Runbooks() []*Runbook { return s.books }
+
+// Find returns the runbook of that name.
+func (s *Set) Find(name string) (*Runbook, bool) {
+	for _, r := range s.books {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return nil, false
+}
+
+// Markdown returns a runbook's text as it was read.
+func (s *Set) Markdown(name string) ([]byte, bool) {
+	b, ok := s.text[name]
+	return b, ok
+}
+
+// Found is the answer of Match.
+type Found struct {
+	Runbook *Runbook
+	Section *Section
+	Reason  string // such as "matched by kind + error_class; section by reach"
+	steps   []string
+}
+
+// Match returns the most specific runbook for s and its most specific section.
+// More constrained fields win, then the higher priority, then the name.
+func (s *Set) Match(sig Signal) (Found, bool) {
+	var best *Runbook
+	var why []string
+	for _, r := range s.books {
+		c, ok := r.Match.fits(&sig)
+		if !ok {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(len(c), len(why)), cmp.Compare(r.Priority, best.Priority)) > 0 {
+			best, why = r, c
+		}
+	}
+	if best == nil {
+		return Found{}, false
+	}
+	reason := "fallback for every signal"
+	if len(why) > 0 {
+		reason = "matched by " + strings.Join(why, " + ")
+	}
+	return best.found(&sig, reason), true
+}
+
+// Named returns the runbook of that name for s, as an SLO may state it.
+func (s *Set) Named(name string, sig Signal) (Found, bool) {
+	r, ok := s.Find(name)
+	if !ok {
+		return Found{}, false
+	}
+	return r.found(&sig, "named by the SLO"), true
+}
+
+// found chooses the section.
+func (r *Runbook) found(sig *Signal, reason string) Found {
+	f := Found{Runbook: r, Reason: reason}
+	var why []string
+	for i := range r.Sections {
+		sec := &r.Sections[i]
+		if len(sec.Match) == 0 {
+			if sec.Title == mitigation {
+				if f.Section == nil {
+					f.Section = sec
+				}
+				f.steps = sec.Steps
+			}
+			continue
+		}
+		if c, ok := sec.Match.fits(sig); ok && len(c) > len(why) {
+			f.Section, why = sec, c
+		}
+	}
+	if len(why) > 0 {
+		f.Reason += "; section by " + strings.Join(why, " + ")
+		if len(f.Section.Steps) > 0 {
+			f.steps = f.Section.Steps
+		}
+	}
+	return f
+}
+
+// maxSteps is how many steps fit into a page.
+const maxSteps = 3
+
+// Steps returns the first steps to take, with {name} replaced by vars[name]. A
+// step that names something unknown is left out.
+func (f Found) Steps(vars map[string]string) []string {
+	var out []string
+	for _, s := range f.steps {
+		if s, ok := fill(s, vars); ok {
+			out = append(out, s)
+		}
+		if len(out) == maxSteps {
+			break
+		}
+	}
+	return out
+}
+
+// fill replaces {name}; {{ stands for a brace.
+func fill(s string, vars map[string]string) (string, bool) {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, "{")
+		b.WriteString(before)
+		if !ok {
+			return b.String(), true
+		}
+		if r, ok := strings.CutPrefix(rest, "{"); ok {
+			b.WriteByte('{')
+			s = r
+			continue
+		}
+		name, after, ok := strings.Cut(rest, "}")
+		if !ok || vars[name] == "" {
+			return "", false
+		}
+		b.WriteString(vars[name])
+		s = after
+	}
+}
+
+// URL is where people read the section, below base.
+func (f Found) URL(base string) string {
+	u := strings.TrimSuffix(base, "/") + "/" + f.Runbook.Name
+	if f.Section != nil {
+		u += "#" + f.Section.Anchor
+	}
+	return u
+}
+
+// head is the YAML at the beginning of a file.
+type head struct {
+	Title    string               `yaml:"title"`
+	Owner    string               `yaml:"owner"`
+	Severity string               `yaml:"severity"`
+	Match    map[string]yaml.Node `yaml:"match"`
+	Priority int                  `yaml:"priority"`
+	Reviewed string               `yaml:"reviewed"`
+}
+
+// mitigation is the section whose steps serve where no better one is found.
+const mitigation = "Mitigation"
+
+// required are the sections that every runbook has.
+var required = [...]string{"Meaning", "Impact", "Diagnosis", mitigation}
+
+func parse(file string, data []byte) (*Runbook, error) {
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	rest, ok := bytes.CutPrefix(data, []byte("---\n"))
+	top, body, ok2 := bytes.Cut(rest, []byte("\n---\n"))
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("%s:1: a runbook begins with a head between two lines ---", file)
+	}
+	var h head
+	dec := yaml.NewDecoder(bytes.NewReader(top))
+	dec.KnownFields(true)
+	if err := dec.Decode(&h); err != nil {
+		return nil, fmt.Errorf("%s: head: %w", file, err)
+	}
+	r := &Runbook{Name: strings.TrimSuffix(path.Base(file), ".md"), Title: h.Title, Owner: h.Owner, Severity: h.Severity, Priority: h.Priority, Match: Match{}}
+	var faults []error
+	fault := func(line int, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...)))
+	}
+	if h.Title == "" || h.Owner == "" {
+		fault(1, "title and owner are needed in the head")
+	}
+	if !slices.Contains([]string{"", "page", "ticket"}, h.Severity) {
+		fault(1, "severity %q: want page or ticket", h.Severity)
+	}
+	reviewed, err := time.Parse(time.DateOnly, h.Reviewed)
+	if err != nil {
+		fault(1, "reviewed %q: want the day of the last review, such as 2026-01-31", h.Reviewed)
+	}
+	r.Reviewed = reviewed
+	for name, node := range h.Match {
+		var values []string
+		if node.Kind == yaml.ScalarNode {
+			values = []string{node.Value}
+		} else if err := node.Decode(&values); err != nil {
+			fault(node.Line+1, "match.%s: want a word or a list of words", name)
+		}
+		if !isField(name) {
+			fault(node.Line+1, "match: unknown field %q; known: %s", name, fieldNames())
+		}
+		r.Match[name] = values
+	}
+	r.Sections = sections(body, bytes.Count(top, []byte("\n"))+4, fault)
+	for _, title := range required {
+		if !slices.ContainsFunc(r.Sections, func(s Section) bool { return s.Title == title }) {
+			fault(1, "section %q is missing", "## "+title)
+		}
+	}
+	if i := slices.IndexFunc(r.Sections, func(s Section) bool { return s.Title == mitigation }); i >= 0 && len(r.Sections[i].Steps) == 0 {
+		fault(1, "section %q needs a numbered list: the steps that a page shows", "## "+mitigation)
+	}
+	return r, errors.Join(faults...)
+}
+
+func isField(name string) bool {
+	for _, f := range fields {
+		if f.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func fieldNames() string {
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
+	return strings.Join(names, ", ")
+}
