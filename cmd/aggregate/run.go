@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"gatewatch/internal/aggregate"
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/config"
+	"gatewatch/internal/daemon"
+	"gatewatch/internal/ingest"
+	"gatewatch/internal/kafka"
+	"gatewatch/internal/rollup"
+)
+
+// shutdownTimeout bounds a graceful stop. A measurement that is cut off is lost
+// without harm.
+const shutdownTimeout = 5 * time.Second
+
+func runRun(ctx context.Context, env *daemon.Env, args []string) error {
+	fs := daemon.Flags(env, "run", "measures completeness of all topics until stopped.", "gatewatch-aggregate run --config /etc/gatewatch/gatewatch.yaml")
+	file := fs.String("config", "", "`file` to read (default $GATEWATCH_CONFIG, ./gatewatch.yaml, /etc/gatewatch/gatewatch.yaml)")
+	level := fs.String("log.level", "info", "debug, info, warn or error")
+	pprof := fs.Bool("pprof", false, "serve /debug/pprof/ beside the metrics")
+	if err := daemon.ParseFlags(fs, args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return daemon.Usagef("run takes no arguments, got %q", fs.Arg(0))
+	}
+	log, err := daemon.NewLogger(env.Stderr, *level)
+	if err != nil {
+		return err
+	}
+	c, err := config.Load(*file, env.Getenv)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	store, err := clickhouse.Open(c.ClickHouse)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	defer store.Close()
+	client, err := kafka.NewClient(c.Kafka.Config)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	defer client.Close()
+	broker := broker{client, client.Group("ingest")}
+
+	reg := daemon.NewRegistry()
+	measurer := aggregate.New(c.Aggregate, topicNames(c.Kafka.Topics), aggregate.Deps{
+		Broker: broker, Ledger: store, Record: store, Now: time.Now, Log: log, Registry: reg,
+	})
+	admin := daemon.NewAdmin(c.Aggregate.Listen, *pprof, reg, log,
+		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return checkStore(ctx, c, store) }},
+		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, client) }},
+	)
+	if err := admin.Listen(); err != nil {
+		return err
+	}
+	log.Info("started", "listen", admin.Addr(), "topics", strings.Join(topicNames(c.Kafka.Topics), " "), "version", daemon.Version())
+	return daemon.RunStages(ctx, log, shutdownTimeout,
+		daemon.Stage{Name: "measure", Run: func(ctx context.Context) error {
+			if err := waitForSchema(ctx, c, store, log); err != nil {
+				return err
+			}
+			return measurer.Run(ctx)
+		}},
+		daemon.Stage{Name: "admin", Run: admin.Run},
+	)
+}
+
+// waitForSchema returns when the database has the schema that this build needs.
+// In a fresh installation ingest is making it just now.
+func waitForSchema(ctx context.Context, c *config.Config, store *clickhouse.Conn, log *slog.Logger) error {
+	last := ""
+	for {
+		err := checkStore(ctx, c, store)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if e, ok := errors.AsType[*clickhouse.SchemaError](err); ok && e.Have > e.Want {
+			return daemon.Usage(err)
+		}
+		if err.Error() != last {
+			last = err.Error()
+			log.Warn("waiting for ClickHouse", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func checkStore(ctx context.Context, c *config.Config, store *clickhouse.Conn) error {
+	if err := store.CheckSchema(ctx); err != nil {
+		return clickhouse.Explain(c.ClickHouse, err)
+	}
+	return nil
+}
+
+func checkTopics(ctx context.Context, c *config.Config, client *kafka.Client) error {
+	_, err := client.Topics(ctx, topicNames(c.Kafka.Topics)...)
+	return err
+}
+
+func topicNames(topics []ingest.TopicConfig) []string {
+	var names []string
+	for _, t := range topics {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// A broker gives Kafka's answers in the terms of rollups.
+type broker struct {
+	*kafka.Client
+	group string // that ingest reads with
+}
+
+// Ends implements aggregate.Broker.
+func (b broker) Ends(ctx context.Context, topic string) ([]rollup.PartitionEnd, error) {
+	offsets, err := b.Offsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]int32, len(offsets))
+	for i, o := range offsets {
+		ids[i] = o.Partition
+	}
+	// Without the group's offsets the answer is only more careful.
+	commits, err := b.Committed(ctx, b.group, topic, ids)
+	if err != nil {
+		commits = nil
+	}
+	ends := make([]rollup.PartitionEnd, len(offsets))
+	for i, o := range offsets {
+		ends[i] = rollup.PartitionEnd{Topic: topic, Partition: o.Partition, Start: o.First, End: o.End, Committed: -1, AsOf: o.AsOf}
+		if c, ok := commits[o.Partition]; ok {
+			ends[i].Committed = c.Offset
+		}
+	}
+	return ends, nil
+}
