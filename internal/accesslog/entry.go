@@ -124,6 +124,12 @@ func (es *Entries) Next() *Entry {
 // All returns the entries since the last Reset.
 func (es *Entries) All() []Entry { return es.list[:es.n] }
 
+// Len returns how many entries there are.
+func (es *Entries) Len() int { return es.n }
+
+// Truncate forgets all entries but the first n, as after a message that can't be read.
+func (es *Entries) Truncate(n int) { es.n = min(es.n, n) }
+
 // Reset forgets all entries and everything in the arena.
 func (es *Entries) Reset() {
 	es.n = 0
