@@ -16,12 +16,13 @@ type LedgerEnd struct {
 	Messages  int64 // sums over all ranges
 	Rows      int64
 	Dead      int64
+	Recent    int64     // messages of ranges that were written in the last minute
 	WrittenAt time.Time // when the newest range was written
 }
 
 // LedgerEnds returns the end of every partition's ledger, sorted.
 func (c *Conn) LedgerEnds(ctx context.Context) ([]LedgerEnd, error) {
-	rows, err := c.Query(ctx, `SELECT topic, kafka_partition, max(last_offset), sum(l.messages), sum(l.rows), sum(l.dead), max(l.written_at)
+	rows, err := c.Query(ctx, `SELECT topic, kafka_partition, max(last_offset), sum(l.messages), sum(l.rows), sum(l.dead), sumIf(l.messages + l.dead, l.written_at > now64(3) - INTERVAL 1 MINUTE), max(l.written_at)
 		FROM ledger AS l GROUP BY topic, kafka_partition ORDER BY topic, kafka_partition`)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
@@ -30,7 +31,7 @@ func (c *Conn) LedgerEnds(ctx context.Context) ([]LedgerEnd, error) {
 	var out []LedgerEnd
 	for rows.Next() {
 		var e LedgerEnd
-		if err := rows.Scan(&e.Topic, &e.Partition, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.WrittenAt); err != nil {
+		if err := rows.Scan(&e.Topic, &e.Partition, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.Recent, &e.WrittenAt); err != nil {
 			return nil, fmt.Errorf("read the ledger: %w", err)
 		}
 		out = append(out, e)
