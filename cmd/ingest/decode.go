@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/normalise"
+	"gatewatch/internal/config"
+	"gatewatch/internal/daemon"
+	"gatewatch/internal/ingest"
+)
+
+// maxLine bounds a line of standard input.
+const maxLine = 64 << 20
+
+// demoPepper hashes keys in `decode` when no pepper file is named: the ids are
+// good for telling keys apart, and differ from those in ClickHouse.
+const demoPepper = "gatewatch decode without a pepper file"
+
+type decodeFlags struct {
+	framing, pepper, mapping, clientIP string
+	redact, strict, list               bool
+	topic                              ingest.TopicConfig
+}
+
+// runDecode reads messages on standard input and prints what `run` would read from them.
+func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
+	fs := daemon.Flags(env, "decode", "prints what is read from messages on standard input, one JSON object a record",
+		"tail -n 100 access.log | gatewatch-ingest decode --format nginx_combined")
+	var f decodeFlags
+	fs.StringVar(&f.topic.Format, "format", "", "`name` of the format; --formats lists them")
+	fs.BoolVar(&f.list, "formats", false, "list the formats")
+	fs.StringVar(&f.framing, "framing", "lines", "lines: one message a line; base64-lines: one in base64 a line; message: all of the input is one")
+	fs.BoolVar(&f.redact, "redact", true, "mask what `run` would mask; =false shows values as logged, but never an API key")
+	fs.BoolVar(&f.strict, "strict", false, "exit 1 if any message can't be read")
+	fs.StringVar(&f.topic.TimeZone, "time-zone", "UTC", "IANA `zone` of times without one")
+	fs.StringVar(&f.mapping, "mapping", "", "YAML `file` with the mapping for format json, as in a topic's configuration")
+	fs.StringVar(&f.pepper, "pepper-file", "", "`file` with the secret that API keys are hashed with")
+	fs.StringVar(&f.clientIP, "client-ip", normalise.ClientIPTruncated, "truncated, full or none")
+	if err := daemon.ParseFlags(fs, args); err != nil {
+		return err
+	}
+	if f.list {
+		for _, known := range formats() {
+			fmt.Fprintf(env.Stdout, "%-16s %s\n", known.name, known.summary)
+		}
+		return nil
+	}
+	if f.topic.Format == "" || fs.NArg() > 0 {
+		return daemon.Usagef("decode reads standard input and needs --format; --formats lists the names")
+	}
+	d, err := f.decoder()
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	return decodeAll(ctx, env, d, &f)
+}
+
+// decoder makes the decoder that `run` would use.
+func (f *decodeFlags) decoder() (*decodePrinter, error) {
+	if f.mapping != "" {
+		b, err := os.ReadFile(f.mapping)
+		if err != nil {
+			return nil, err
+		}
+		dec := yaml.NewDecoder(bytes.NewReader(b))
+		dec.KnownFields(true)
+		if err := dec.Decode(&f.topic.Mapping); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.mapping, err)
+		}
+	}
+	pepper := []byte(demoPepper)
+	if f.pepper != "" {
+		text, err := config.ReadSecret(f.pepper)
+		if err != nil {
+			return nil, err
+		}
+		pepper = []byte(text)
+	}
+	c := ingest.DefaultConfig()
+	c.ClientIP = f.clientIP
+	n, err := newNormaliser(f.topic, c, pepper)
+	if err != nil {
+		return nil, err
+	}
+	given := n
+	if !f.redact {
+		given = nil
+	}
+	d, err := newDecoder(f.topic, given)
+	if err != nil {
+		return nil, err
+	}
+	return &decodePrinter{decoder: d, raw: !f.redact, normaliser: n}, nil
+}
+
+// decodeAll prints all messages, and a summary on standard error.
+func decodeAll(ctx context.Context, env *daemon.Env, p *decodePrinter, f *decodeFlags) error {
+	out := bufio.NewWriterSize(env.Stdout, 1<<16)
+	next, err := newFraming(f.framing, env.Stdin)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	for ctx.Err() == nil {
+		msg, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var bad *accesslog.ParseError
+		if err != nil && !errors.As(err, &bad) {
+			return fmt.Errorf("read standard input: %w", err)
+		}
+		if err := p.print(out, msg, bad); err != nil {
+			return err
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stderr, "%s, %s, %d unreadable\n",
+		daemon.Plural(int64(p.messages), "message"), daemon.Plural(int64(p.records), "record"), p.unreadable)
+	if f.strict && p.unreadable > 0 {
+		return &daemon.Exit{Code: daemon.CodeNo}
+	}
+	return ctx.Err()
+}
+
+// newFraming returns what reads the next message; a message that isn't base64 is a ParseError.
+func newFraming(name string, r io.Reader) (func() ([]byte, error), error) {
+	if name == "message" {
+		read := false
+		return func() ([]byte, error) {
+			if read {
+				return nil, io.EOF
+			}
+			read = true
+			return io.ReadAll(r)
+		}, nil
+	}
+	if name != "lines" && name != "base64-lines" {
+		return nil, fmt.Errorf("framing %q is not lines, base64-lines or message", name)
+	}
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 1<<16), maxLine)
+	return func() ([]byte, error) {
+		if !sc.Scan() {
+			if sc.Err() != nil {
+				return nil, sc.Err()
+			}
+			return nil, io.EOF
+		}
+		if name == "lines" {
+			return sc.Bytes(), nil
+		}
+		msg, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(sc.Bytes())))
+		if err != nil {
+			return nil, &accesslog.ParseError{Reason: accesslog.ReasonEncoding, Detail: "not base64"}
+		}
+		return msg, nil
+	}, nil
+}
