@@ -76,7 +76,7 @@ func (p *decodePrinter) decode(msg []byte) (bad *accesslog.ParseError) {
 	if len(bytes.TrimSpace(msg)) == 0 {
 		return &accesslog.ParseError{Reason: accesslog.ReasonEmpty}
 	}
-	if err := p.decoder.Decode(msg, &p.records_); err != nil {
+	if err := p.decoder.Decode(msg, &p.found); err != nil {
 		return accesslog.AsParseError(err)
 	}
 	return nil
