@@ -226,7 +226,7 @@ func (d *Decoder) tail(s string, e *accesslog.Entry, arena *accesslog.Arena) err
 	if err != nil {
 		return err
 	}
-	agent, rest, err := quoted(rest)
+	agent, rest, err := lastQuoted(rest)
 	if err != nil {
 		return err
 	}
@@ -276,6 +276,15 @@ func quoted(s string) (content, rest string, err error) {
 		return s[1:i], strings.TrimLeft(rest, " "), nil
 	}
 	return "", "", fault(accesslog.ReasonSyntax, "a quoted field has no end")
+}
+
+// lastQuoted is quoted for the last field of a format: where its end is
+// missing, because the line was cut, what there is of it counts.
+func lastQuoted(s string) (content, rest string, err error) {
+	if len(s) > 1 && s[0] == '"' && strings.IndexAny(s[1:], "\"\\") < 0 {
+		return s[1:], "", nil
+	}
+	return quoted(s)
 }
 
 func present(s string) string {

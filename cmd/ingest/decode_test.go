@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewatch/internal/accesslog/accesslogtest"
+	"gatewatch/internal/daemon"
+)
+
+// decoded runs the sub-command over messages and returns its records by message.
+func decoded(t testing.TB, messages [][]byte, args ...string) map[int][]map[string]any {
+	t.Helper()
+	var in bytes.Buffer
+	for _, m := range messages {
+		in.WriteString(base64.StdEncoding.EncodeToString(m) + "\n")
+	}
+	out := decodeOutput(t, &in, append(args, "--framing", "base64-lines")...)
+	records := map[int][]map[string]any{}
+	sc := bufio.NewScanner(out)
+	sc.Buffer(nil, 16<<20)
+	for sc.Scan() {
+		d := json.NewDecoder(bytes.NewReader(sc.Bytes()))
+		d.UseNumber()
+		var r map[string]any
+		if err := d.Decode(&r); err != nil {
+			t.Fatalf("%s: %v", sc.Text(), err)
+		}
+		n, err := r["message"].(json.Number).Int64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		records[int(n)] = append(records[int(n)], r)
+	}
+	return records
+}
+
+func decodeOutput(t testing.TB, in io.Reader, args ...string) *bytes.Buffer {
+	t.Helper()
+	var out, errs bytes.Buffer
+	env := &daemon.Env{App: "gatewatch-ingest", Getenv: func(string) string { return "" }, Stdin: in, Stdout: &out, Stderr: &errs}
+	if err := runDecode(context.Background(), env, args); err != nil {
+		t.Fatalf("decode %v: %v %s", args, err, errs.String())
+	}
+	return &out
+}
+
+type corpusRow struct {
+	ID, Format, Input string
+	Encoding          string `json:"input_encoding"`
+	Expect            map[string]any
+	Empty             []string
+}
+
+func (r *corpusRow) message(t *testing.T) []byte {
+	t.Helper()
+	if r.Encoding != "base64" {
+		return []byte(r.Input)
+	}
+	b, err := base64.StdEncoding.DecodeString(r.Input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Access-log lines with the fields that a third party's parser gives.
+func TestDecodeAccessLogCorpus(t *testing.T) {
+	want := map[string]int{"apache_common": 7, "apache_combined": 17, "nginx_combined": 16, "envoy_json": 4}
+	for _, r := range accesslogtest.Corpus[corpusRow](t, "access_log.jsonl") {
+		if _, ok := want[r.Format]; !ok {
+			continue
+		}
+		want[r.Format]--
+		got := decoded(t, [][]byte{r.message(t)}, "-format", r.Format, "-redact=false")[0]
+		if len(got) != 1 {
+			t.Errorf("%s: %d records", r.ID, len(got))
+			continue
+		}
+		checkRecord(t, &r, got[0])
+	}
+	for format, left := range want {
+		if left != 0 {
+			t.Errorf("%s: number of cases is off by %d", format, -left)
+		}
+	}
+}
+
+func checkRecord(t *testing.T, r *corpusRow, got map[string]any) {
+	t.Helper()
+	if r.Expect["all_fields_empty"] == true {
+		if len(got) != 1 {
+			t.Errorf("%s: got %v, want nothing but the message's number", r.ID, got)
+		}
+		return
+	}
+	for field, want := range r.Expect {
+		name, raw := strings.CutSuffix(field, "_raw")
+		if text, ok := want.(string); raw && ok { // the third party leaves the escapes in
+			want = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(text)
+		}
+		if !sameValue(name, got[name], want) {
+			t.Errorf("%s: %s is %v, want %v", r.ID, name, got[name], want)
+		}
+	}
+	for _, field := range r.Empty {
+		if v, ok := got[field]; ok {
+			t.Errorf("%s: %s is %v, want it absent", r.ID, field, v)
+		}
+	}
+}
+
+func sameValue(field string, got, want any) bool {
+	if n, ok := got.(json.Number); ok {
+		g, _ := n.Float64()
+		w, ok := want.(float64)
+		return ok && g-w < 1e-3 && w-g < 1e-3
+	}
+	if field == "timestamp" {
+		g, err1 := time.Parse(time.RFC3339Nano, got.(string))
+		w, err2 := time.Parse(time.RFC3339Nano, want.(string))
+		return err1 == nil && err2 == nil && g.Equal(w)
+	}
+	return got == want
+}
+
+// Spans with what the OpenTelemetry Collector's translators give.
+func TestDecodeSpanCorpus(t *testing.T) {
+	type spanRow struct {
+		corpusRow
+		Expect struct {
+			Count int `json:"span_count"`
+			Spans []map[string]any
+		}
+	}
+	cases := 0
+	for _, r := range accesslogtest.Corpus[spanRow](t, "span.jsonl") {
+		if !strings.HasPrefix(r.Format, "otlp_") {
+			continue
+		}
+		cases++
+		got := decoded(t, [][]byte{r.message(t)}, "-format", r.Format, "-redact=false")[0]
+		if len(got) != r.Expect.Count {
+			t.Errorf("%s: %d spans, want %d", r.ID, len(got), r.Expect.Count)
+		}
+		for _, want := range r.Expect.Spans {
+			found := false
+			for _, g := range got {
+				if g["trace_id"] != want["trace_id"] || g["span_id"] != want["span_id"] || g["kind"] != want["kind"] {
+					continue
+				}
+				found = true
+				for field, w := range want {
+					if !sameValue(field, g[field], w) {
+						t.Errorf("%s: %s is %v, want %v", r.ID, field, g[field], w)
+					}
+				}
+			}
+			if !found {
+				t.Errorf("%s: no span %v", r.ID, want["span_id"])
+			}
+		}
+	}
+	if cases < 20 {
+		t.Errorf("%d cases, want at least 20", cases)
+	}
+}
+
+// Hostile lines give a whole row or a parse error, one record a message, no crash.
+func TestDecodeHostileLines(t *testing.T) {
+	type row struct {
+		ID   string
+		Line []byte `json:"line_b64"`
+	}
+	rows := accesslogtest.Corpus[row](t, "hostile_access_log_lines.jsonl")
+	var messages [][]byte
+	for _, r := range rows {
+		messages = append(messages, r.Line)
+	}
+	read := 0
+	for _, f := range formats() {
+		if f.name == "json" {
+			continue
+		}
+		got := decoded(t, messages, "-format", f.name, "-redact=false")
+		for i, r := range rows {
+			if len(got[i]) != 1 {
+				t.Errorf("%s as %s: %d records, want 1", r.ID, f.name, len(got[i]))
+				continue
+			}
+			g := got[i][0]
+			if g["parse_error"] == true {
+				if g["reason"] == nil || g["reason"] == "decoder_panic" || g["status"] != nil {
+					t.Errorf("%s as %s: %v", r.ID, f.name, g)
+				}
+				continue
+			}
+			read++
+			if g["client_ip"] == nil || g["timestamp"] == nil || g["status"] == nil {
+				t.Errorf("%s as %s: half a row: %v", r.ID, f.name, g)
+			}
+		}
+	}
+	if read < len(rows) {
+		t.Errorf("%d of %d lines were read as some format", read, len(rows))
+	}
+}
+
+// Hostile strings come back byte for byte, as one value of one record.
+func TestDecodeHostileStrings(t *testing.T) {
+	type row struct {
+		ID  string
+		S   string `json:"string"`
+		B64 []byte `json:"string_b64"`
+	}
+	rows := accesslogtest.Corpus[row](t, "hostile_strings.jsonl")
+	var asJSON, asText [][]byte
+	var want []string
+	for _, r := range rows {
+		s := r.S
+		if s == "" {
+			s = string(r.B64)
+		}
+		s = strings.ToValidUTF8(s, "\uFFFD")
+		want = append(want, s)
+		b, err := json.Marshal(map[string]any{"time": "2026-01-02T03:04:05Z", "status": 200, "http_user_agent": s,
+			"request_method": "GET", "request_uri": "/" + s, "http_x_forwarded_for": s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asJSON = append(asJSON, b)
+		asText = append(asText, []byte(`192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "GET /`+nginxEscape(s)+` HTTP/1.1" 200 5 "`+nginxEscape(s)+`" "`+nginxEscape(s)+`"`))
+	}
+	for format, messages := range map[string][][]byte{"nginx_json": asJSON, "nginx_combined": asText, "apache_combined": asText} {
+		got := decoded(t, messages, "-format", format, "-redact=false")
+		for i, w := range want {
+			if len(got[i]) != 1 || got[i][0]["parse_error"] != nil {
+				t.Errorf("%s as %s: %v", rows[i].ID, format, got[i])
+				continue
+			}
+			g := got[i][0]
+			if g["target"] != "/"+w {
+				t.Errorf("%s as %s: target %q, want %q", rows[i].ID, format, g["target"], "/"+w)
+			}
+			if agent, _ := g["user_agent"].(string); agent != w && w != "-" {
+				t.Errorf("%s as %s: user agent %q, want %q", rows[i].ID, format, agent, w)
+			}
+		}
+	}
+}
+
+// nginxEscape is what ngx_http_log_module does with escape=default.
+func nginxEscape(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c < 32 || c > 126 || c == '"' || c == '\\' {
+			b.WriteString(`\x` + strings.ToUpper(string("0123456789abcdef"[c>>4])+string("0123456789abcdef"[c&15])))
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// What isn't JSON is a parse error in every JSON format, alone and as a value.
+func TestDecodeBadJSON(t *testing.T) {
+	type row struct {
+		ID     string
+		Input  []byte `json:"input_b64"`
+		Expect string
+	}
+	rows := accesslogtest.Corpus[row](t, "bad_json.jsonl")
+	var alone, inside [][]byte
+	for _, r := range rows {
+		alone = append(alone, r.Input)
+		inside = append(inside, []byte(`{"status":200,"request_method":"GET","x":`+string(r.Input)+`}`))
+	}
+	for _, format := range []string{"nginx_json", "envoy_json", "otlp_json"} {
+		got := decoded(t, alone, "-format", format)
+		for i, r := range rows {
+			for _, g := range got[i] {
+				if r.Expect == "reject" && g["parse_error"] != true {
+					t.Errorf("%s as %s: %v", r.ID, format, g)
+				}
+			}
+		}
+	}
+	got := decoded(t, inside, "-format", "nginx_json")
+	for i, r := range rows {
+		if len(got[i]) != 1 {
+			t.Errorf("%s: %d records", r.ID, len(got[i]))
+			continue
+		}
+		bad := got[i][0]["parse_error"] == true
+		// A text that ends its own object early, or holds more than one value, can be right inside another.
+		if r.Expect == "accept" && bad || r.Expect == "reject" && !bad {
+			t.Errorf("%s inside: %v, want %s", r.ID, got[i][0], r.Expect)
+		}
+	}
+}
+
+// GoAccess's totals for 10,000 lines of real traffic.
+func TestDecodeApacheFile(t *testing.T) {
+	f, err := os.Open(filepath.Join(accesslogtest.CorpusDir(t), "apache_logs.log.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := decodeOutput(t, z, "--format", "apache_combined", "--strict")
+	statuses, size, rows := map[int]int{}, int64(0), 0
+	sc := bufio.NewScanner(out)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		var r struct {
+			Status int
+			Bytes  int64 `json:"response_bytes"`
+		}
+		if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		rows++
+		statuses[r.Status]++
+		size += r.Bytes
+	}
+	if rows != 10_000 || size != 2_747_282_740 {
+		t.Errorf("%d rows and %d bytes, want 10000 and 2747282740", rows, size)
+	}
+	for status, want := range map[int]int{200: 9126, 206: 45, 301: 164, 304: 445, 403: 2, 404: 213, 416: 2, 500: 3} {
+		if statuses[status] != want {
+			t.Errorf("status %d: %d, want %d", status, statuses[status], want)
+		}
+	}
+}
