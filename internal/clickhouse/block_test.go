@@ -134,3 +134,18 @@ func TestBlockDictionaryWidths(t *testing.T) {
 		first += 2 * n
 	}
 }
+
+func TestAppendEntryDoesNotAllocate(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	b := newBlock(t, conn)
+	es := benchEntries(2000)
+	fill := func() {
+		b.Reset()
+		for i, e := range es {
+			b.AppendEntry(ingest.Coordinates{Offset: int64(i), KafkaTime: now}, e)
+		}
+	}
+	if n := testing.AllocsPerRun(5, fill); n > 0 {
+		t.Errorf("%v allocations for %d rows of strings that were seen before, want none", n, len(es))
+	}
+}
