@@ -25,6 +25,7 @@ const (
 	expiry     = 4 * time.Minute        // after which Alertmanager resolves what is not posted again
 	late       = 2 * time.Minute        // how far back each tick reads again
 	veryLate   = 15 * time.Minute       // how far back a tick reads again once a minute
+	catchingUp = 2 * time.Minute        // data older than that is still catching up, and nothing begins
 	maxCatchUp = time.Hour              // a longer gap is judged at its end only
 	evidenceIn = 5 * time.Minute        // the newest part of a failure that a page describes
 )
@@ -126,7 +127,15 @@ func (l *Loop) completeUntil(ctx context.Context) (time.Time, bool, error) {
 }
 
 func (l *Loop) evaluate(ctx context.Context, to, complete time.Time) error {
+	// Data that appears before what has been judged is a topic being filled with
+	// its past: the series must be read anew when that has ended.
+	if l.begun && to.Before(l.eval.Tick().Add(-veryLate)) {
+		l.begun = false
+	}
 	if !l.begun {
+		if l.deps.Now().Sub(complete) > catchingUp {
+			return nil
+		}
 		return l.begin(ctx, to, complete)
 	}
 	if !to.After(l.eval.Tick()) {
@@ -169,6 +178,7 @@ func (l *Loop) begin(ctx context.Context, to, complete time.Time) error {
 		l.begun = true
 		return nil
 	}
+	l.eval = NewEvaluator(l.deps.SLOs)
 	l.eval.Begin(to)
 	for i, s := range l.deps.SLOs {
 		for _, span := range Past(to, l.deps.SLOs) {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gatewatch/internal/alertmanager"
+	"gatewatch/internal/daemon"
+)
+
+// connectTimeout bounds each check of --connect.
+const connectTimeout = 10 * time.Second
+
+func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
+	fs := daemon.Flags(env, "check", "checks objectives, owners and runbooks; with --connect also ClickHouse and Alertmanager.", "gatewatch-alert check --connect")
+	file := configFlag(fs)
+	connect := fs.Bool("connect", false, "also try ClickHouse, its schema and the Alertmanagers")
+	if err := daemon.ParseFlags(fs, args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return daemon.Usagef("check takes no arguments, got %q", fs.Arg(0))
+	}
+	k, err := load(*file, env.Getenv)
+	if err != nil {
+		return err
+	}
+	if err := k.faults(); err != nil {
+		return daemon.Usage(err)
+	}
+	fmt.Fprintf(env.Stdout, "ok    %s: %d objectives, %d runbooks\n", k.config.File(), len(k.slos), len(k.runbooks.Runbooks()))
+	var rows [][]string
+	for _, s := range k.slos {
+		found, _ := k.runbooks.Match(signal(s))
+		if s.Runbook != "" {
+			found, _ = k.runbooks.Named(s.Runbook, signal(s))
+		}
+		a := k.lookup(s)
+		rows = append(rows, []string{s.Name, s.Percent(), a.Team.Name, a.Source, found.Runbook.Name, found.Reason})
+	}
+	if err := daemon.WriteTable(env.Stdout, false, []string{"SLO", "TARGET", "OWNER", "WHY", "RUNBOOK", "WHY"}, rows); err != nil {
+		return err
+	}
+	if !*connect {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	store, err := openStore(ctx, k.config)
+	if err != nil {
+		fmt.Fprintf(env.Stdout, "FAIL  ClickHouse: %v\n", err)
+		return daemon.Unreachable(nil)
+	}
+	defer store.Close()
+	fmt.Fprintf(env.Stdout, "ok    ClickHouse: %s, schema as needed\n", k.config.ClickHouse.Address)
+	if err := alertmanager.New(k.config.Alert.Alertmanagers).Check(ctx); err != nil {
+		fmt.Fprintf(env.Stdout, "FAIL  %v\n", err)
+		return daemon.Unreachable(nil)
+	}
+	fmt.Fprintf(env.Stdout, "ok    %d Alertmanagers\n", len(k.config.Alert.Alertmanagers))
+	return nil
+}

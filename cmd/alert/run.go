@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"gatewatch/internal/alertmanager"
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/config"
+	"gatewatch/internal/daemon"
+	"gatewatch/internal/evaluate"
+	"gatewatch/internal/runbook"
+)
+
+// shutdownTimeout bounds a graceful stop: a round that is cut off is done again
+// at the next start.
+const shutdownTimeout = 5 * time.Second
+
+func runRun(ctx context.Context, env *daemon.Env, args []string) error {
+	fs := daemon.Flags(env, "run", "evaluates all objectives until stopped.", "gatewatch-alert run --config /etc/gatewatch/gatewatch.yaml")
+	file := configFlag(fs)
+	level := fs.String("log.level", "info", "debug, info, warn or error")
+	pprof := fs.Bool("pprof", false, "serve /debug/pprof/ beside the metrics")
+	if err := daemon.ParseFlags(fs, args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return daemon.Usagef("run takes no arguments, got %q", fs.Arg(0))
+	}
+	log, err := daemon.NewLogger(env.Stderr, *level)
+	if err != nil {
+		return err
+	}
+	k, err := load(*file, env.Getenv)
+	if err != nil {
+		return err
+	}
+	if err := k.faults(); err != nil {
+		return daemon.Usage(err)
+	}
+	c := k.config
+	if len(c.Alert.Alertmanagers) == 0 && !c.Alert.Preview {
+		return daemon.Usage(c.Fault("alert.alertmanagers", "alert.alertmanagers is missing: list their base URLs, or set preview: true to send nothing"))
+	}
+	store, err := clickhouse.Open(c.ClickHouse)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	defer store.Close()
+	peers := alertmanager.New(c.Alert.Alertmanagers)
+	reg := daemon.NewRegistry()
+	loop := evaluate.New(c.Alert, evaluate.Deps{
+		Query: store, Send: peers, SLOs: k.slos, Owners: k.owners, Runbooks: k.runbooks,
+		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now,
+	}, log, reg)
+	checks := []daemon.Check{
+		{Name: "clickhouse", Probe: func(ctx context.Context) error { return checkStore(ctx, c, store) }},
+		{Name: "evaluation", Probe: loop.Ready},
+	}
+	if !c.Alert.Preview {
+		checks = append(checks, daemon.Check{Name: "alertmanager", Probe: peers.Check})
+	}
+	admin := daemon.NewAdmin(c.Alert.Listen, *pprof, reg, log, checks...)
+	admin.Handle("GET /runbooks/{name}", serveRunbooks(k.runbooks))
+	if err := admin.Listen(); err != nil {
+		return err
+	}
+	log.Info("started", "listen", admin.Addr(), "slos", len(k.slos), "preview", c.Alert.Preview, "version", daemon.Version())
+	return daemon.RunStages(ctx, log, shutdownTimeout,
+		daemon.Stage{Name: "evaluate", Run: func(ctx context.Context) error {
+			if err := waitForSchema(ctx, c, store, log); err != nil {
+				return err
+			}
+			return loop.Run(ctx)
+		}},
+		daemon.Stage{Name: "admin", Run: admin.Run},
+	)
+}
+
+// waitForSchema returns when the database has the schema that this build needs.
+// In a fresh installation ingest is making it just now.
+func waitForSchema(ctx context.Context, c *config.Config, store *clickhouse.Conn, log *slog.Logger) error {
+	last := ""
+	for {
+		err := checkStore(ctx, c, store)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err.Error() != last {
+			last = err.Error()
+			log.Warn("waiting for ClickHouse", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func checkStore(ctx context.Context, c *config.Config, store *clickhouse.Conn) error {
+	if err := store.CheckSchema(ctx); err != nil {
+		return clickhouse.Explain(c.ClickHouse, err)
+	}
+	return nil
+}
+
+// serveRunbooks shows the runbooks in use as text, for the links of pages.
+func serveRunbooks(set *runbook.Set) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, ok := set.Markdown(r.PathValue("name"))
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+	})
+}
