@@ -1,0 +1,10 @@
+SELECT
+    dims, step, sum(requests) AS total, sum(bytes_in), sum(bytes_out),
+    sum(timed), sum(latency_us_sum), max(latency_us_max), sumMap(latency_hist),
+    sumMap(map(class, requests)), min(first_seen), max(last_seen)
+FROM (
+    {{inner}}
+)
+GROUP BY dims, step
+HAVING total != 0
+ORDER BY {{order}}
