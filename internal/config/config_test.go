@@ -96,10 +96,10 @@ func TestLoadFull(t *testing.T) {
 		{
 			Name: "edge", Format: "json", TimeZone: "Europe/Berlin", Tenant: "shop", Environment: "production", Region: "eu-1",
 			Mapping: map[string]ingest.FieldMapping{
-				"time":    {Path: "ts", Layout: "epoch", Unit: "ms"},
-				"status":  {Path: "response.code"},
-				"latency": {Path: "took", Unit: "us"},
-				"host":    {Path: `kubernetes\.io/host`},
+				"timestamp": {Path: "ts", Layout: "epoch", Unit: "ms"},
+				"status":    {Path: "response.code"},
+				"latency":   {Path: "took", Unit: "us"},
+				"host":      {Path: `kubernetes\.io/host`},
 			},
 			Routes: []string{"/v1/orders/{id}"},
 		},

@@ -113,7 +113,7 @@ func (v *validator) topic(path string, t *ingest.TopicConfig) {
 		v.fault(path+".mapping", "only format json is mapped, not %s; set format: json or remove the mapping", t.Format)
 	}
 	if t.Format == "json" && len(t.Mapping) == 0 {
-		v.fault(path+".mapping", "missing; format json needs at least time: and status: with their paths")
+		v.fault(path+".mapping", "missing; format json needs at least timestamp: and status: with their paths")
 	}
 	for name, m := range t.Mapping {
 		at := path + ".mapping." + name
