@@ -145,11 +145,21 @@ func isAddr(s string) bool {
 
 // client takes an address or, with HostnameLookups, a host name.
 func client(s string, e *accesslog.Entry) error {
-	if s == "" || strings.ContainsAny(s, "\"[]{}<>\\") && !strings.HasPrefix(s, "[") {
+	if !isAddr(s) && !isHostname(s) {
 		return fault(accesslog.ReasonSyntax, "no client address first")
 	}
 	e.ClientIP = present(s)
 	return nil
+}
+
+func isHostname(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c-'0' > 9 && (c|0x20 < 'a' || c|0x20 > 'z') && c != '.' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // request reads the quoted request line, or the dash of a line without one.
