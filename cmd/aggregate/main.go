@@ -29,6 +29,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 		Commands: []daemon.Command{
 			{Name: "run", Summary: "measure completeness of all topics until stopped", Run: runRun},
 			{Name: "check", Summary: "check the configuration; with --connect also Kafka and ClickHouse", Run: runCheck},
+			{Name: "report", Summary: "answer a question: traffic, errors, latency, keys, routes, summary", Run: runReport},
 		},
 	}
 	return app.Main(ctx, env, args)

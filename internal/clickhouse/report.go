@@ -67,7 +67,9 @@ type SumsQuery struct {
 	Where []Condition
 	// ErrorsOnly leaves out the error class none.
 	ErrorsOnly bool
-	// Limit keeps the groups with most requests; 0 keeps all.
+	// Largest orders steps by their requests instead of time.
+	Largest bool
+	// Limit keeps that many rows; 0 keeps all.
 	Limit int
 }
 
@@ -135,7 +137,9 @@ func (q SumsQuery) sql() (string, []any, error) {
 	step, order := "toDateTime(0, 'UTC')", "total DESC, dims"
 	if q.Step > 0 {
 		step = fmt.Sprintf("toDateTime(toStartOfInterval(%s, INTERVAL %d SECOND, 'UTC'), 'UTC')", q.timeColumn(), int64(q.Step/time.Second))
-		order = "step, total DESC, dims"
+		if order = "step, total DESC, dims"; q.Largest {
+			order = "total DESC, step, dims"
+		}
 	}
 	inner, most, first, last := sumsLevelSQL, "max(r.latency_us_max)", "toDateTime64(0, 6, 'UTC')", "toDateTime64(0, 6, 'UTC')"
 	switch q.Source {
