@@ -24,7 +24,7 @@ func TestReach(t *testing.T) {
 		{"one upstream of three, on two routes", append([]Cell{
 			c("upstream", "pay-1", 3000, 5), c("upstream", "pay-2", 3000, 990), c("upstream", "pay-3", 3000, 5),
 			c("route", "POST /a", 4000, 600), c("route", "POST /b", 2000, 400), c("route", "GET /a", 3000, 0),
-		}, regions...), false, "one upstream, pay-2: 99 % of the excess", "pay-2"},
+		}, regions...), false, "one upstream, pay-2: 100 % of the excess", "pay-2"},
 		{"one consumer, who also has one upstream", []Cell{
 			c("consumer", "shop-1", 900, 900), c("consumer", "shop-2", 8100, 100), c("upstream", "pay-1", 3000, 900), c("upstream", "pay-2", 6000, 100),
 		}, false, "one consumer, shop-1: 91 % of the excess", "shop-1"},
