@@ -20,18 +20,41 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // base64 of `{"`), Stripe, GitHub, GitLab, Slack, AWS, Google.
 var secretPrefixes = [...]string{"eyJ", "sk_live_", "sk_test_", "rk_live_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA", "AIza"}
 
-// suspicious reports whether maskText has anything to do: a quick look that
-// nearly all texts end with.
+// telling are the bytes at which suspicious looks closer.
+var telling = [256]bool{'@': true, '%': true, '=': true, 'J': true, '_': true, '-': true, 'K': true, 'z': true, 'x': true}
+
+// suspicious reports whether maskText may have something to do: a quick look
+// that nearly all texts end with.
 func suspicious(s string) bool {
-	if strings.IndexByte(s, '@') >= 0 || strings.Contains(s, "%40") || strings.Contains(s, "sessionid=") {
-		return true
-	}
-	for _, p := range secretPrefixes {
-		if strings.Contains(s, p) {
+	for i := range len(s) {
+		if telling[s[i]] && tells(s[:i], s[i:]) {
 			return true
 		}
 	}
 	return false
+}
+
+// tells looks at what is before and after a telling byte.
+func tells(before, from string) bool {
+	switch from[0] {
+	case '@':
+		return true
+	case '%':
+		return strings.HasPrefix(from, "%40")
+	case '=':
+		return strings.HasSuffix(before, "sessionid")
+	case 'J':
+		return strings.HasSuffix(before, "ey")
+	case '_': // sk_ rk_ ghp_ gho_ ghs_ github_pat_
+		return strings.HasSuffix(before, "k") || strings.HasSuffix(before, "pat") || len(before) >= 3 && before[len(before)-3:len(before)-1] == "gh"
+	case '-':
+		return strings.HasSuffix(before, "glpat")
+	case 'K':
+		return strings.HasPrefix(from, "KIA")
+	case 'z':
+		return strings.HasSuffix(before, "AI")
+	}
+	return strings.HasPrefix(from, "xox")
 }
 
 // maskText replaces e-mail addresses, credentials in URLs and tokens in s.
@@ -47,7 +70,7 @@ func maskText(s string, arena *accesslog.Arena) string {
 		switch {
 		case strings.IndexByte(word, '@') > 0 || strings.Contains(word, "%40"):
 			b = append(b, markEmail...)
-		case secret(word) || sessionID(b):
+		case secret(word) || sessionID(b) && word != "":
 			b = append(b, markToken...)
 		default:
 			b = append(b, word...)
