@@ -74,3 +74,9 @@ func permanent(err error) error {
 	}
 	return err
 }
+
+// Denied reports whether the server refuses the user or what it wants to do.
+func Denied(err error) bool {
+	code := ErrorCode(err)
+	return code == codeAuthFailed || code == codeAccessDenied
+}

@@ -1,0 +1,300 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+)
+
+const (
+	// fetchBytes is the size of one Fetch.
+	fetchBytes = 4 << 20
+	// fetchCost is the memory that a Fetch is taken to need: the answer, its
+	// decompressed messages and the columns that they become.
+	fetchCost = 4 * fetchBytes
+	minMemory = 2 * fetchCost
+
+	firstBackoff = 100 * time.Millisecond
+	maxBackoff   = 10 * time.Second
+	// logEvery limits how often one trouble is logged.
+	logEvery = time.Minute
+)
+
+// A worker reads one partition for one generation.
+type worker struct {
+	p       *Pipeline
+	topic   TopicConfig
+	part    Partition
+	name    string // topic/partition
+	decoder Decoder
+	records Records
+	skew    zoneSkew
+	free    []*batch // two: one is filled while the other is inserted
+	flying  chan error
+	logged  time.Time
+}
+
+func newWorker(p *Pipeline, topic TopicConfig, part Partition) (*worker, error) {
+	d, err := p.deps.NewDecoder(topic)
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{p: p, topic: topic, part: part, decoder: d, name: fmt.Sprintf("%s/%d", topic.Name, part.ID())}
+	for range 2 {
+		w.free = append(w.free, &batch{block: p.deps.Sink.NewBlock(topic)})
+	}
+	return w, nil
+}
+
+// run reads from where the group stands until ctx ends.
+func (w *worker) run(ctx context.Context) error {
+	var at Commit
+	err := w.retry(ctx, "position", func() (err error) {
+		at, err = w.part.Committed(ctx)
+		if err != nil || at.Offset >= 0 {
+			return err
+		}
+		if at.Offset, err = w.part.Start(ctx, w.p.start.time(w.p.deps.Now())); err != nil {
+			return err
+		}
+		// Committed at once: completeness counts from here, also while nothing arrives.
+		return w.part.Commit(ctx, Commit{Offset: at.Offset})
+	})
+	if err != nil {
+		return err
+	}
+	in, pending, err := parseIntent(at.Metadata)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.name, err)
+	}
+	next := at.Offset
+	if pending && in.last >= next {
+		if next, err = w.rebuild(ctx, next, in); err != nil {
+			return err
+		}
+	}
+	err = w.follow(ctx, next)
+	return errors.Join(err, w.land())
+}
+
+// rebuild makes again exactly the batch that a former owner announced.
+func (w *worker) rebuild(ctx context.Context, first int64, in intent) (next int64, err error) {
+	if in.schema != w.p.deps.SchemaVersion {
+		w.p.deps.Log.Info("finishing a batch of another schema version", "topic", w.topic.Name, "partition", w.part.ID(), "offset", first, "schema", in.schema)
+	}
+	b := w.free[0]
+	b.start(first)
+	for b.next <= in.last {
+		if err := w.fetch(ctx, b, in.last); err != nil {
+			return 0, err
+		}
+	}
+	b.next = in.last + 1 // what Kafka skipped at the end belongs to the range
+	w.p.deps.Log.Info("batch rebuilt", "topic", w.topic.Name, "partition", w.part.ID(), "offset", first, "last", in.last, "rows", b.block.Rows())
+	if err := w.store(ctx, b); err != nil {
+		return 0, err
+	}
+	return in.last + 1, nil
+}
+
+// follow fills one batch while the one before is inserted.
+func (w *worker) follow(ctx context.Context, next int64) error {
+	for ctx.Err() == nil {
+		b := w.free[0]
+		b.start(next)
+		if err := w.fill(ctx, b); err != nil {
+			return err
+		}
+		if b.next == b.first {
+			continue
+		}
+		if err := w.land(); err != nil {
+			return err
+		}
+		// Announced only after the batch before is committed whole.
+		err := w.retry(ctx, "commit", func() error {
+			return w.part.Commit(ctx, Commit{Offset: b.first, Metadata: intent{b.next - 1, 0, w.p.deps.SchemaVersion}.String()})
+		})
+		if err != nil {
+			return err
+		}
+		next = b.next
+		w.launch(ctx, b)
+	}
+	return nil
+}
+
+// launch stores b beside what follows.
+func (w *worker) launch(ctx context.Context, b *batch) {
+	w.free = w.free[1:]
+	done := make(chan error, 1)
+	w.flying = done
+	go func() { done <- w.store(ctx, b) }()
+	w.free = append(w.free, b) // not used before land
+}
+
+// land waits for the batch that is being stored, if any.
+func (w *worker) land() error {
+	if w.flying == nil {
+		return nil
+	}
+	err := <-w.flying
+	w.flying = nil
+	return err
+}
+
+// fill fetches into b until it is full or old, or memory is short.
+func (w *worker) fill(ctx context.Context, b *batch) error {
+	var deadline time.Time
+	for ctx.Err() == nil {
+		if !w.p.memory.TryAcquire(fetchCost) {
+			if b.next > b.first {
+				return nil
+			}
+			if err := w.p.memory.Acquire(ctx, fetchCost); err != nil {
+				return nil // ctx has ended
+			}
+		}
+		b.memory += fetchCost
+		before := b.bytes
+		if err := w.fetch(ctx, b, -1); err != nil {
+			w.release(b)
+			return err
+		}
+		// Give back what the answer did not need.
+		spare := max(0, fetchCost-4*int64(b.bytes-before))
+		w.p.memory.Release(spare)
+		b.memory -= spare
+		now := w.p.deps.Now()
+		if deadline.IsZero() && b.next > b.first {
+			deadline = now.Add(w.p.conf.BatchAge)
+		}
+		if b.block.Rows() >= w.p.conf.BatchRows || b.bytes >= w.p.conf.BatchBytes || !deadline.IsZero() && !now.Before(deadline) {
+			return nil
+		}
+	}
+	// A batch that nobody announced is simply read again by the next owner.
+	w.release(b)
+	b.start(b.first)
+	return nil
+}
+
+func (w *worker) release(b *batch) {
+	w.p.memory.Release(b.memory)
+	b.memory = 0
+}
+
+// fetch asks Kafka once and adds the messages up to last (-1: all) to b.
+func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
+	var f Fetched
+	t := time.Now()
+	err := w.retry(ctx, "fetch", func() (err error) {
+		f, err = w.part.Fetch(ctx, b.next, fetchBytes)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.p.metrics.seconds.WithLabelValues("fetch").Add(time.Since(t).Seconds())
+	t = time.Now()
+	for i := range f.Messages {
+		if last >= 0 && f.Messages[i].Offset > last {
+			f.Next = last + 1
+			break
+		}
+		w.add(b, &f.Messages[i])
+	}
+	w.p.metrics.seconds.WithLabelValues("decode").Add(time.Since(t).Seconds())
+	b.next = max(b.next, f.Next)
+	w.p.metrics.lag.WithLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID()))).Set(float64(max(0, f.End-b.next)))
+	return nil
+}
+
+// store inserts b and commits its end. When ctx ends it is given some time to
+// finish: what is not finished is finished by the next owner.
+func (w *worker) store(ctx context.Context, b *batch) error {
+	defer w.release(b)
+	ctx, cancel := extend(ctx, w.p.conf.ShutdownTimeout/2)
+	defer cancel()
+	if len(b.deadMessages) > 0 {
+		if err := w.retry(ctx, "dead_letter_topic", func() error {
+			return w.p.deps.DeadLetters(ctx, w.p.conf.DeadLetterTopic, b.deadMessages)
+		}); err != nil {
+			return err
+		}
+	}
+	t := time.Now()
+	l := b.ledger(w.topic, w.part.ID())
+	if err := w.retry(ctx, "insert", func() error { return b.block.Insert(ctx, l) }); err != nil {
+		return err
+	}
+	w.p.metrics.seconds.WithLabelValues("insert").Add(time.Since(t).Seconds())
+	t = time.Now()
+	if err := w.retry(ctx, "commit", func() error { return w.part.Commit(ctx, Commit{Offset: b.next}) }); err != nil {
+		return err
+	}
+	w.p.metrics.seconds.WithLabelValues("commit").Add(time.Since(t).Seconds())
+	w.count(b, l)
+	return nil
+}
+
+func (w *worker) count(b *batch, l LedgerEntry) {
+	m := w.p.metrics
+	m.batches.WithLabelValues(w.topic.Name).Inc()
+	m.messages.WithLabelValues(w.topic.Name).Add(float64(l.Messages + l.Dead))
+	m.rows.WithLabelValues(w.topic.Name).Add(float64(l.Rows))
+	m.bytes.WithLabelValues(w.topic.Name).Add(float64(b.bytes))
+	for reason, n := range b.reasons {
+		m.deadLetters.WithLabelValues(w.topic.Name, string(reason)).Add(float64(n))
+	}
+	if !l.FirstKafkaTime.IsZero() {
+		m.freshness.Observe(w.p.deps.Now().Sub(l.FirstKafkaTime).Seconds())
+	}
+}
+
+// retry calls f until it succeeds, ctx ends, or the error is one that no retry
+// mends. Meanwhile the pipeline is not ready, and says so once a minute.
+func (w *worker) retry(ctx context.Context, stage string, f func() error) error {
+	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
+		err := f()
+		if err == nil {
+			if wait > firstBackoff {
+				w.p.clear(w.name)
+			}
+			return nil
+		}
+		_, isPermanent := errors.AsType[*PermanentError](err)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ErrFenced):
+			return err
+		case isPermanent:
+			return fmt.Errorf("%s: %s: %w", w.name, stage, err)
+		}
+		w.p.metrics.retries.WithLabelValues(stage).Inc()
+		w.p.trouble(w.name, err)
+		if now := w.p.deps.Now(); now.Sub(w.logged) >= logEvery {
+			w.logged = now
+			w.p.deps.Log.Warn("trying again", "stage", stage, "topic", w.topic.Name, "partition", w.part.ID(), "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+	}
+}
+
+// extend returns a context that ends grace after ctx does.
+func extend(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(grace, cancel)
+		context.AfterFunc(out, func() { t.Stop() })
+	})
+	return out, func() { stop(); cancel() }
+}
