@@ -128,10 +128,16 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 	if err != nil {
 		return nil, c.explain("read committed offsets", err)
 	}
+	out := make(map[int32]ingest.Commit, len(ids))
+	if errors.Is(res.Error, kafka.GroupIdNotFound) { // nobody has joined it yet
+		for _, p := range partitions {
+			out[p] = ingest.Commit{Offset: -1}
+		}
+		return out, nil
+	}
 	if res.Error != nil {
 		return nil, c.explain("read committed offsets", res.Error)
 	}
-	out := make(map[int32]ingest.Commit, len(ids))
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
 			return nil, c.explain(fmt.Sprintf("read the committed offset of %s/%d", topic, p.Partition), p.Error)
