@@ -8,8 +8,13 @@ import (
 // A TimeReader reads times in the layouts that gateways use. It remembers the
 // day and zone that it saw last, because nearly every line repeats them.
 type TimeReader struct {
-	loc  *time.Location
-	head string // date and zone of the last time, as text
+	loc      *time.Location
+	clf, iso lastDay
+}
+
+// lastDay is the day that was read last.
+type lastDay struct {
+	head string // date and zone, as text
 	day  time.Time
 }
 
@@ -27,16 +32,16 @@ func (r *TimeReader) CLF(s string) (time.Time, bool) {
 	if len(s) != 26 || s[11] != ':' || s[20] != ' ' {
 		return time.Time{}, false
 	}
-	if len(r.head) != 17 || s[:11] != r.head[:11] || s[20:] != r.head[11:] {
+	if len(r.clf.head) != 17 || s[:11] != r.clf.head[:11] || s[20:] != r.clf.head[11:] {
 		head := s[:11] + s[20:]
 		day, err := time.Parse("02/Jan/2006 -0700", head)
 		if err != nil {
 			return time.Time{}, false
 		}
-		r.head, r.day = head, day.UTC()
+		r.clf.head, r.clf.day = head, day.UTC()
 	}
 	d, ok := clock(s[12:20])
-	return r.day.Add(d), ok
+	return r.clf.day.Add(d), ok
 }
 
 // clock reads 15:04:05; second 60 is a leap second.
@@ -76,18 +81,18 @@ func (r *TimeReader) ISO(s string) (time.Time, bool) {
 		d += time.Duration(ns)
 		rest = rest[n:]
 	}
-	if len(r.head) != 10+len(rest) || s[:10] != r.head[:10] || rest != r.head[10:] {
+	if len(r.iso.head) != 10+len(rest) || s[:10] != r.iso.head[:10] || rest != r.iso.head[10:] {
 		day, ok := r.isoDay(s[:10], strings.TrimSpace(rest))
 		if !ok {
 			return time.Time{}, false
 		}
-		r.head, r.day = s[:10]+rest, day
+		r.iso.head, r.iso.day = s[:10]+rest, day
 	}
 	if rest == "" && r.loc != time.UTC { // the day may have a change of clocks
-		y, m, day := r.day.In(r.loc).Date()
+		y, m, day := r.iso.day.In(r.loc).Date()
 		return time.Date(y, m, day, 0, 0, int(d/time.Second), int(d%time.Second), r.loc).UTC(), true
 	}
-	return r.day.Add(d), true
+	return r.iso.day.Add(d), true
 }
 
 func (r *TimeReader) isoDay(date, zone string) (time.Time, bool) {
