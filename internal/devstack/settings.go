@@ -66,6 +66,10 @@ func freeAddrs(n int) ([]string, error) {
 
 // Root returns the folder of the go.mod at or above dir.
 func Root(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
 			return d, nil
