@@ -133,8 +133,8 @@ func (w *worker) checkTime(m *Message, t time.Time) error {
 	w.skew.see(ahead)
 	switch {
 	case ahead > maxAhead && w.skew.likely():
-		if now := w.p.deps.Now(); now.Sub(w.logged) >= logEvery {
-			w.logged = now
+		if now := w.p.deps.Now(); now.Sub(w.skewed) >= logEvery {
+			w.skewed = now
 			w.p.deps.Log.Warn(fmt.Sprintf("events look like %s: set time_zone for this topic", w.skew.zone()), "topic", w.topic.Name, "partition", w.part.ID())
 		}
 	case ahead > maxAhead:

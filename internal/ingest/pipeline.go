@@ -48,7 +48,13 @@ type Pipeline struct {
 	metrics *metrics
 
 	mu       sync.Mutex
-	troubles map[string]string // partition → why it does not move; under mu
+	troubles map[string]trouble // by partition and stage; under mu
+}
+
+// A trouble is why a partition does not move.
+type trouble struct {
+	why    string
+	logged time.Time
 }
 
 // New makes a pipeline; Run starts it.
@@ -60,7 +66,7 @@ func New(conf Config, topics []TopicConfig, deps Deps) (*Pipeline, error) {
 	p := &Pipeline{
 		conf: conf, deps: deps, start: start, topics: make(map[string]TopicConfig, len(topics)),
 		memory: semaphore.NewWeighted(int64(conf.MaxMemory)), metrics: newMetrics(deps.Registerer),
-		troubles: map[string]string{},
+		troubles: map[string]trouble{},
 	}
 	for _, t := range topics {
 		if _, err := deps.NewDecoder(t); err != nil {
@@ -83,7 +89,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return err
 		}
 		err = w.run(ctx)
-		p.clear(w.name)
+		p.clear(w.name + " ")
 		if ctx.Err() != nil || errors.Is(err, ErrFenced) {
 			return nil // the generation has ended
 		}
@@ -99,23 +105,35 @@ func (p *Pipeline) Ready() error {
 		return nil
 	}
 	reasons := make([]string, 0, len(p.troubles))
-	for name, why := range p.troubles {
-		reasons = append(reasons, name+": "+why)
+	for key, t := range p.troubles {
+		reasons = append(reasons, key+": "+t.why)
 	}
 	sort.Strings(reasons)
 	return errors.New(strings.Join(reasons, "; "))
 }
 
-func (p *Pipeline) trouble(name string, err error) {
+// trouble records why key does not move and reports whether to log it now.
+func (p *Pipeline) trouble(key string, err error) (log bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.troubles[name] = err.Error()
+	t, now := p.troubles[key], p.deps.Now()
+	t.why = err.Error()
+	if log = now.Sub(t.logged) >= logEvery; log {
+		t.logged = now
+	}
+	p.troubles[key] = t
+	return log
 }
 
-func (p *Pipeline) clear(name string) {
+// clear forgets the troubles whose keys begin with prefix.
+func (p *Pipeline) clear(prefix string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.troubles, name)
+	for key := range p.troubles {
+		if strings.HasPrefix(key, prefix) {
+			delete(p.troubles, key)
+		}
+	}
 }
 
 // startAt is where a group without commits begins.

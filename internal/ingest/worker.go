@@ -32,9 +32,9 @@ type worker struct {
 	decoder Decoder
 	records Records
 	skew    zoneSkew
-	free    []*batch // two: one is filled while the other is inserted
-	flying  chan error
-	logged  time.Time
+	free    []*batch   // two: one is filled while the other is inserted
+	flying  chan error // the result of the batch that is being stored; nil: none
+	skewed  time.Time  // when the time zone was last complained about
 }
 
 func newWorker(p *Pipeline, topic TopicConfig, part Partition) (*worker, error) {
@@ -146,10 +146,25 @@ func (w *worker) land() error {
 	return err
 }
 
+// landed takes the result of the batch that is being stored, if there is one already.
+func (w *worker) landed() error {
+	select {
+	case err := <-w.flying:
+		w.flying = nil
+		return err
+	default:
+		return nil
+	}
+}
+
 // fill fetches into b until it is full or old, or memory is short.
 func (w *worker) fill(ctx context.Context, b *batch) error {
 	var deadline time.Time
 	for ctx.Err() == nil {
+		if err := w.landed(); err != nil {
+			w.release(b)
+			return err
+		}
 		if !w.p.memory.TryAcquire(fetchCost) {
 			if b.next > b.first {
 				return nil
@@ -258,11 +273,12 @@ func (w *worker) count(b *batch, l LedgerEntry) {
 // retry calls f until it succeeds, ctx ends, or the error is one that no retry
 // mends. Meanwhile the pipeline is not ready, and says so once a minute.
 func (w *worker) retry(ctx context.Context, stage string, f func() error) error {
+	key := w.name + " " + stage
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
 		err := f()
 		if err == nil {
 			if wait > firstBackoff {
-				w.p.clear(w.name)
+				w.p.clear(key)
 			}
 			return nil
 		}
@@ -276,9 +292,7 @@ func (w *worker) retry(ctx context.Context, stage string, f func() error) error 
 			return fmt.Errorf("%s: %s: %w", w.name, stage, err)
 		}
 		w.p.metrics.retries.WithLabelValues(stage).Inc()
-		w.p.trouble(w.name, err)
-		if now := w.p.deps.Now(); now.Sub(w.logged) >= logEvery {
-			w.logged = now
+		if w.p.trouble(key, err) {
 			w.p.deps.Log.Warn("trying again", "stage", stage, "topic", w.topic.Name, "partition", w.part.ID(), "err", err)
 		}
 		select {
