@@ -83,6 +83,8 @@ type Runbook struct {
 	Priority int
 	Reviewed time.Time // when somebody last checked the text
 	Sections []Section
+
+	names map[string]bool // variables that the text names
 }
 
 // A Section is a part of a runbook under a heading of the second level.
@@ -151,31 +153,49 @@ type Found struct {
 	Runbook *Runbook
 	Section *Section
 	Reason  string // such as "matched by kind + error_class; section by reach"
-	steps   []string
+	// Others fit too and were less specific, the next best first.
+	Others []Other
+
+	steps []string
+}
+
+// An Other is a runbook that fits a signal but was not chosen.
+type Other struct {
+	Name   string
+	Reason string
 }
 
 // Match returns the most specific runbook for s and its most specific section.
 // More constrained fields win, then the higher priority, then the name.
 func (s *Set) Match(sig Signal) (Found, bool) {
-	var best *Runbook
-	var why []string
+	type candidate struct {
+		book *Runbook
+		why  []string
+	}
+	var fit []candidate
 	for _, r := range s.books {
-		c, ok := r.Match.fits(&sig)
-		if !ok {
-			continue
-		}
-		if best == nil || cmp.Or(cmp.Compare(len(c), len(why)), cmp.Compare(r.Priority, best.Priority)) > 0 {
-			best, why = r, c
+		if why, ok := r.Match.fits(&sig); ok {
+			fit = append(fit, candidate{r, why})
 		}
 	}
-	if best == nil {
+	if len(fit) == 0 {
 		return Found{}, false
 	}
-	reason := "fallback for every signal"
-	if len(why) > 0 {
-		reason = "matched by " + strings.Join(why, " + ")
+	slices.SortStableFunc(fit, func(a, b candidate) int {
+		return cmp.Or(-cmp.Compare(len(a.why), len(b.why)), -cmp.Compare(a.book.Priority, b.book.Priority), cmp.Compare(a.book.Name, b.book.Name))
+	})
+	found := fit[0].book.found(&sig, reason(fit[0].why))
+	for _, c := range fit[1:] {
+		found.Others = append(found.Others, Other{c.book.Name, reason(c.why)})
 	}
-	return best.found(&sig, reason), true
+	return found, true
+}
+
+func reason(constrained []string) string {
+	if len(constrained) == 0 {
+		return "fallback for every signal"
+	}
+	return "matched by " + strings.Join(constrained, " + ")
 }
 
 // Named returns the runbook of that name for s, as an SLO may state it.
@@ -213,47 +233,6 @@ func (r *Runbook) found(sig *Signal, reason string) Found {
 		}
 	}
 	return f
-}
-
-// maxSteps is how many steps fit into a page.
-const maxSteps = 3
-
-// Steps returns the first steps to take, with {name} replaced by vars[name]. A
-// step that names something unknown is left out.
-func (f Found) Steps(vars map[string]string) []string {
-	var out []string
-	for _, s := range f.steps {
-		if s, ok := fill(s, vars); ok {
-			out = append(out, s)
-		}
-		if len(out) == maxSteps {
-			break
-		}
-	}
-	return out
-}
-
-// fill replaces {name}; {{ stands for a brace.
-func fill(s string, vars map[string]string) (string, bool) {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(s, "{")
-		b.WriteString(before)
-		if !ok {
-			return b.String(), true
-		}
-		if r, ok := strings.CutPrefix(rest, "{"); ok {
-			b.WriteByte('{')
-			s = r
-			continue
-		}
-		name, after, ok := strings.Cut(rest, "}")
-		if !ok || vars[name] == "" {
-			return "", false
-		}
-		b.WriteString(vars[name])
-		s = after
-	}
 }
 
 // URL is where people read the section, below base.
@@ -322,6 +301,8 @@ func parse(file string, data []byte) (*Runbook, error) {
 		}
 		r.Match[name] = values
 	}
+	r.names = namesIn(string(body))
+	quotedPlaces(body, bytes.Count(top, []byte("\n"))+4, fault)
 	r.Sections = sections(body, bytes.Count(top, []byte("\n"))+4, fault)
 	for _, title := range required {
 		if !slices.ContainsFunc(r.Sections, func(s Section) bool { return s.Title == title }) {

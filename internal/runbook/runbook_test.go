@@ -53,7 +53,7 @@ func TestShippedSteps(t *testing.T) {
 		for i := range r.Sections {
 			f := Found{Runbook: r, Section: &r.Sections[i], steps: r.Sections[i].Steps}
 			steps := f.Steps(vars)
-			if len(steps) != len(r.Sections[i].Steps) {
+			if len(steps) != min(maxSteps, len(r.Sections[i].Steps)) {
 				t.Errorf("%s § %s: a step names an unknown variable: %q", r.Name, f.Section.Title, r.Sections[i].Steps)
 			}
 			for _, s := range steps {
