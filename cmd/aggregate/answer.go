@@ -215,7 +215,9 @@ func (a *answer) write(w io.Writer, output string, columns []column) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	if slices.ContainsFunc(columns, func(c column) bool { return slices.ContainsFunc(a.Rows, func(f figures) bool { return strings.HasPrefix(c.cell(&f, a), "~") }) }) {
+	if slices.ContainsFunc(columns, func(c column) bool {
+		return slices.ContainsFunc(a.Rows, func(f figures) bool { return strings.HasPrefix(c.cell(&f, a), "~") })
+	}) {
 		fmt.Fprintln(w, "~ is a quantile of too few requests: fewer than 1/(1-q) stated a latency")
 	}
 	for _, n := range a.Notes {

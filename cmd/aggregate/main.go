@@ -29,6 +29,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 		Commands: []daemon.Command{
 			{Name: "run", Summary: "measure completeness of all topics until stopped", Run: runRun},
 			{Name: "check", Summary: "check the configuration; with --connect also Kafka and ClickHouse", Run: runCheck},
+			{Name: "backfill", Summary: "recompute final windows of the rollups from the raw rows", Run: runBackfill},
 			{Name: "report", Summary: "answer a question: traffic, errors, latency, keys, routes, summary", Run: runReport},
 		},
 	}
