@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,7 +27,7 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := k.faults(); err != nil {
+	if err := errors.Join(k.faults(), k.runbookFaults(time.Now())); err != nil {
 		return daemon.Usage(err)
 	}
 	fmt.Fprintf(env.Stdout, "ok    %s: %d objectives, %d runbooks\n", k.config.File(), len(k.slos), len(k.runbooks.Runbooks()))

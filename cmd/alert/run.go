@@ -107,15 +107,21 @@ func checkStore(ctx context.Context, c *config.Config, store *clickhouse.Conn) e
 	return nil
 }
 
-// serveRunbooks shows the runbooks in use as text, for the links of pages.
+// serveRunbooks shows the runbooks in use as text, for the links of pages; the
+// link's parameters are filled in.
 func serveRunbooks(set *runbook.Set) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, ok := set.Markdown(r.PathValue("name"))
+		vars := map[string]string{}
+		for name, values := range r.URL.Query() {
+			vars[name] = values[0]
+		}
+		text, ok := set.Filled(r.PathValue("name"), vars)
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
@@ -14,6 +16,7 @@ import (
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
+	"gatewatch/internal/suspect"
 	"gatewatch/runbooks"
 )
 
@@ -91,6 +94,33 @@ func (k *knowledge) faults() error {
 	return errors.Join(errs...)
 }
 
+// runbookFaults returns what is wrong with the user's own runbooks. Those that
+// are built in are checked when they are built.
+func (k *knowledge) runbookFaults(now time.Time) error {
+	c := k.config.Alert
+	if c.Runbooks.Dir == "" {
+		return nil
+	}
+	var classes []string
+	for _, e := range accesslog.ErrorClasses() {
+		classes = append(classes, e.String())
+	}
+	known := runbook.Known{Today: now, Values: map[string][]string{
+		"kind": {kindAvailability, kindLatency, "data_incomplete"}, "error_class": classes, "severity": {"page", "ticket"},
+		"reach": suspect.Reaches(), "responder": {"gateway", "upstream", "client", "unknown"}, "layer": {"gateway", "service", "database", "external"},
+	}}
+	if c.Catalog != "" {
+		known.Owner = func(name string) bool { return name == c.DefaultOwner || k.owners.Knows(name) }
+	}
+	return inFolder(c.Runbooks.Dir, errors.Join(k.runbooks.Check(known)...))
+}
+
+// The kinds of signal that objectives raise.
+const (
+	kindAvailability = "slo_burn"
+	kindLatency      = "latency_burn"
+)
+
 // lookup returns who owns an objective.
 func (k *knowledge) lookup(s slo.SLO) owner.Answer {
 	return k.owners.Lookup(owner.Question{Stated: s.Owner, Service: s.Service, Method: s.SLI.Method, Route: s.SLI.Route}, k.config.Alert.DefaultOwner)
@@ -98,9 +128,9 @@ func (k *knowledge) lookup(s slo.SLO) owner.Answer {
 
 // signal is what an objective raises as far as it is known beforehand.
 func signal(s slo.SLO) runbook.Signal {
-	sig := runbook.Signal{Kind: "slo_burn", Service: s.Service, Route: s.SLI.Route, Severity: "page", Window: "1h"}
+	sig := runbook.Signal{Kind: kindAvailability, Service: s.Service, Route: s.SLI.Route, Severity: "page", Window: "1h"}
 	if s.SLI.Kind == slo.Latency {
-		sig.Kind = "latency_burn"
+		sig.Kind = kindLatency
 	}
 	return sig
 }

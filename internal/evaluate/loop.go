@@ -334,7 +334,7 @@ func (l *Loop) alert(f *finding) Alert {
 	if f.runbook.Runbook != nil {
 		annotations["runbook"] = f.runbook.Runbook.Name + " § " + f.runbook.Section.Title
 		annotations["runbook_reason"] = f.runbook.Reason
-		annotations["runbook_url"] = f.runbook.URL(l.config.runbookBase())
+		annotations["runbook_url"] = f.runbook.Link(l.config.runbookBase(), f.vars())
 	}
 	return Alert{Labels: labels, Annotations: annotations, StartsAt: st.Since, GeneratorURL: l.config.external() + "/"}
 }

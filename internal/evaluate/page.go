@@ -97,7 +97,7 @@ func (f *finding) text(c Config) string {
 		p.add(name, "%d %s", i+1, step)
 	}
 	if f.runbook.Runbook != nil {
-		p.add("Runbook", "%s § %s; %s %s", f.runbook.Runbook.Name, f.runbook.Section.Title, f.runbook.Reason, f.runbook.URL(c.runbookBase()))
+		p.add("Runbook", "%s § %s; %s %s", f.runbook.Runbook.Name, f.runbook.Section.Title, f.runbook.Reason, f.runbook.Link(c.runbookBase(), f.vars()))
 	}
 	p.add("Owner", "%s", ownerLine(f.owner))
 	f.budget(&p)
@@ -197,7 +197,7 @@ func (f *finding) explanation() string {
 		"long":  window{slo.Span(st.Window.Long), st.Long.Valid, st.Long.Bad, st.SLO.Burn(st.Long), st.Window.Factor},
 		"short": window{slo.Span(st.Window.Short), st.Short.Valid, st.Short.Bad, st.SLO.Burn(st.Short), st.Window.Factor},
 		"now":   f.evidence.Now, "before": f.evidence.Before, "reach": f.reach.Name, "suspects": f.suspects,
-		"classes": f.evidence.Classes, "responders": f.evidence.Responders, "runbook_reason": f.runbook.Reason,
+		"classes": f.evidence.Classes, "responders": f.evidence.Responders, "runbook_reason": f.runbook.Reason, "runbook_others": f.runbook.Others,
 	})
 	if err != nil {
 		return "{}"

@@ -93,6 +93,22 @@ func (c *Catalog) Team(name string) Team {
 	return Team{Name: name}
 }
 
+// Knows tells whether any file speaks of that team or person.
+func (c *Catalog) Knows(name string) bool {
+	name = teamName(name)
+	if _, ok := c.teams[name]; ok {
+		return true
+	}
+	for _, m := range []map[string]claim{c.operations, c.documents, c.components} {
+		for _, cl := range m {
+			if teamName(cl.owner) == name {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(c.codeowners, func(r codeownerRule) bool { return teamName(r.owner) == name })
+}
+
 // Lookup returns the owner: the one that the SLO states, else the OpenAPI
 // operation's, path's or document's x-owner, else the Backstage component's
 // owner, else CODEOWNERS (services/NAME), else fallback.

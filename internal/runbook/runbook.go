@@ -161,8 +161,8 @@ type Found struct {
 
 // An Other is a runbook that fits a signal but was not chosen.
 type Other struct {
-	Name   string
-	Reason string
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // Match returns the most specific runbook for s and its most specific section.

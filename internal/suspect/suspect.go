@@ -78,6 +78,15 @@ var reaches = [...]struct{ dimension, name, phrase string }{
 	{"route", "one_route", "one route"},
 }
 
+// Reaches returns the names that a Reach can have.
+func Reaches() []string {
+	names := []string{"gateway", "everyone"}
+	for _, r := range reaches {
+		names = append(names, r.name)
+	}
+	return names
+}
+
 // ReachOf returns how far a failure goes by the concentration of the excess.
 // gateway says that the gateway itself produced most of the bad responses
 // without asking an upstream.
