@@ -19,7 +19,7 @@ func ParseDecimal(s string, exp10 int) (int64, bool) {
 			point = digits
 			continue
 		}
-		if c-'0' > 9 || v > (math.MaxInt64-9)/10 {
+		if c-'0' > 9 || v > (math.MaxInt64-int64(c-'0'))/10 {
 			return parseFloat(s, exp10)
 		}
 		v = v*10 + int64(c-'0')
@@ -76,6 +76,9 @@ func (e *Entry) SetTarget(target string) {
 		rest = rest[slash:]
 	}
 	e.Path, e.Query, _ = strings.Cut(rest, "?")
+	if !strings.HasPrefix(e.Path, "/") && e.Path != "*" {
+		e.Path = "" // a CONNECT's host and port, or no target at all
+	}
 }
 
 // SetAuthority sets the authority and the host without its port.
@@ -109,7 +112,7 @@ func cutPort(a string) (host, port string, ok bool) {
 	return a[:i], a[i+1:], true
 }
 
-// SetRequestLine reads "METHOD TARGET PROTOCOL", or "METHOD TARGET" as HTTP/0.9
+// SetRequestLine reads "METHOD TARGET PROTOCOL", or "METHOD /TARGET" as HTTP/0.9
 // has it. What is neither is kept as it is in RequestLine.
 func (e *Entry) SetRequestLine(line string) {
 	method, rest, ok := strings.Cut(line, " ")
@@ -121,7 +124,7 @@ func (e *Entry) SetRequestLine(line string) {
 	if i := strings.LastIndexByte(rest, ' '); i >= 0 && strings.HasPrefix(rest[i+1:], "HTTP/") {
 		target, e.Protocol = rest[:i], rest[i+1:]
 	}
-	if target == "" || e.Protocol == "" && strings.ContainsRune(target, ' ') {
+	if target == "" || e.Protocol == "" && (target[0] != '/' || strings.IndexByte(target, ' ') >= 0) {
 		e.Protocol, e.RequestLine = "", line
 		return
 	}

@@ -232,7 +232,7 @@ func (d *Decoder) tail(s string, e *accesslog.Entry, arena *accesslog.Arena) err
 	if !d.opts.Combined {
 		return fault(accesslog.ReasonWrongFormat, "fields after the size: the combined format?")
 	}
-	referer, rest, err := quoted(s)
+	referer, rest, err := quotedOrDash(s)
 	if err != nil {
 		return err
 	}
@@ -291,8 +291,19 @@ func quoted(s string) (content, rest string, err error) {
 // lastQuoted is quoted for the last field of a format: where its end is
 // missing, because the line was cut, what there is of it counts.
 func lastQuoted(s string) (content, rest string, err error) {
+	if s == "-" {
+		return "", "", nil
+	}
 	if len(s) > 1 && s[0] == '"' && strings.IndexAny(s[1:], "\"\\") < 0 {
 		return s[1:], "", nil
+	}
+	return quotedOrDash(s)
+}
+
+// quotedOrDash is quoted, or the bare dash of an absent field.
+func quotedOrDash(s string) (content, rest string, err error) {
+	if rest, ok := strings.CutPrefix(s, "- "); ok {
+		return "", strings.TrimLeft(rest, " "), nil
 	}
 	return quoted(s)
 }

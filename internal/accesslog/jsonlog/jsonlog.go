@@ -225,6 +225,9 @@ func (d *Decoder) complete(e *accesslog.Entry, arena *accesslog.Arena) {
 			target = view(b)
 		}
 		e.SetTarget(target)
+		if e.Path == "" {
+			e.Path, e.Query = path, query
+		}
 	}
 	if d.requestLine != "" && e.Target == "" {
 		method, protocol := e.Method, e.Protocol

@@ -3,6 +3,7 @@ package jsonlog
 import (
 	"strings"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"gatewatch/internal/accesslog"
@@ -31,14 +32,14 @@ func text(v jsonscan.Value) (string, bool) {
 }
 
 // firstOf returns the first string of an array, as loggers of header values
-// write them. One with escapes is left out: its text would need rewriting.
+// write them. One with escapes or bad UTF-8 is left out: its text would need rewriting.
 func firstOf(array string) (string, bool) {
 	rest := strings.TrimLeft(array[1:], " \t\r\n")
 	if !strings.HasPrefix(rest, `"`) {
 		return "", false
 	}
 	s, _, ok := strings.Cut(rest[1:], `"`)
-	return s, ok && s != "" && s != "-" && !strings.ContainsRune(s, '\\')
+	return s, ok && s != "" && s != "-" && strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s)
 }
 
 // set fills the field of a rule, unless an earlier rule has filled it.
