@@ -22,8 +22,8 @@ type Rollups interface {
 const (
 	// settleTries is how often a range is read again until two answers agree,
 	// with settlePause between them.
-	settleTries = 20
-	settlePause = 300 * time.Millisecond
+	settleTries = 50
+	settlePause = 100 * time.Millisecond
 	// maxAttempts bounds corrections of one range, should tokens of an earlier
 	// backfill swallow them.
 	maxAttempts = 5
