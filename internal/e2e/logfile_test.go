@@ -44,18 +44,28 @@ func TestApacheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var report struct {
-		Requests int64            `json:"requests"`
-		BytesOut int64            `json:"bytes_out"`
-		Statuses map[string]int64 `json:"statuses"`
+		Total struct {
+			Requests int64
+			BytesOut int64 `json:"bytes_out"`
+		}
+		Statuses []struct {
+			Group    struct{ Status string }
+			Requests int64
+		}
+		Unreadable int64 `json:"unreadable_messages"`
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
 		t.Fatalf("%v in\n%s", err, out)
 	}
-	if report.Requests != 10_000 || report.BytesOut != 2_747_282_740 {
-		t.Errorf("%d requests and %d bytes, want 10000 and 2747282740", report.Requests, report.BytesOut)
+	if report.Total.Requests != 10_000 || report.Total.BytesOut != 2_747_282_740 || report.Unreadable != 0 {
+		t.Errorf("%+v and %d unreadable, want 10000 requests, 2747282740 bytes and none", report.Total, report.Unreadable)
+	}
+	statuses := map[string]int64{}
+	for _, s := range report.Statuses {
+		statuses[s.Group.Status] += s.Requests
 	}
 	want := map[string]int64{"200": 9126, "206": 45, "301": 164, "304": 445, "403": 2, "404": 213, "416": 2, "500": 3}
-	if diff := cmp.Diff(report.Statuses, want); diff != "" {
+	if diff := cmp.Diff(statuses, want); diff != "" {
 		t.Errorf("statuses (-got +want):\n%s", diff)
 	}
 	if _, err := s.Command(ctx, "ingest", "verify"); err != nil {
