@@ -206,24 +206,23 @@ func (r *reader) i64() int64 {
 // A fetcher reads one partition. What it returns dies with its next fetch.
 type fetcher struct {
 	c        *Client
-	req      fetchRequest
+	req      *fetchRequest
 	records  recordReader
 	messages []ingest.Message
 }
 
 func newFetcher(c *Client, topic string, partition int32) *fetcher {
-	return &fetcher{c: c, req: fetchRequest{topic: topic, partition: partition}}
+	return &fetcher{c: c, req: &fetchRequest{topic: topic, partition: partition}}
 }
 
 // fetch returns what there is from offset on, waiting up to wait for the first message.
 func (f *fetcher) fetch(ctx context.Context, offset int64, maxBytes int, wait time.Duration) (ingest.Fetched, error) {
-	f.req.offset, f.req.maxBytes, f.req.wait = offset, int32(maxBytes), wait
 	asOf := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, wait+callTimeout)
 	defer cancel()
-	m, err := f.c.transport.RoundTrip(ctx, f.c.client.Addr, &f.req)
+	m, err := f.exchange(ctx, offset, maxBytes, wait)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // a pooled connection that a restart has closed
-		m, err = f.c.transport.RoundTrip(ctx, f.c.client.Addr, &f.req)
+		m, err = f.exchange(ctx, offset, maxBytes, wait)
 	}
 	if err != nil {
 		return ingest.Fetched{}, f.c.explain(fmt.Sprintf("fetch %s/%d from %d", f.req.topic, f.req.partition, offset), err)
@@ -244,4 +243,15 @@ func (f *fetcher) fetch(ctx context.Context, offset int64, maxBytes int, wait ti
 		return ingest.Fetched{}, fmt.Errorf("read records of %s/%d from %d: %w", f.req.topic, f.req.partition, offset, err)
 	}
 	return ingest.Fetched{Messages: f.messages, Next: next, End: res.end, AsOf: asOf}, nil
+}
+
+// exchange asks once. After an error the connection may still be reading into
+// the request's buffer, so the next one gets a buffer of its own.
+func (f *fetcher) exchange(ctx context.Context, offset int64, maxBytes int, wait time.Duration) (protocol.Message, error) {
+	f.req.offset, f.req.maxBytes, f.req.wait = offset, int32(maxBytes), wait
+	m, err := f.c.transport.RoundTrip(ctx, f.c.client.Addr, f.req)
+	if err != nil {
+		f.req = &fetchRequest{topic: f.req.topic, partition: f.req.partition}
+	}
+	return m, err
 }
