@@ -212,7 +212,7 @@ type fetcher struct {
 }
 
 func newFetcher(c *Client, topic string, partition int32) *fetcher {
-	return &fetcher{c: c, req: &fetchRequest{topic: topic, partition: partition}}
+	return &fetcher{c: c, req: &fetchRequest{topic: topic, partition: partition}, records: recordReader{limit: maxBatchBytes}}
 }
 
 // fetch returns what there is from offset on, waiting up to wait for the first message.

@@ -37,6 +37,7 @@ var (
 // A recordReader reads record sets, checking checksums and leaving out control
 // records and aborted messages. Its buffers live until the next read.
 type recordReader struct {
+	limit int // bytes of a batch when decompressed
 	crc  *crc32.Table
 	zstd *zstd.Decoder
 	gzip *gzip.Reader
@@ -197,16 +198,16 @@ func (r *recordReader) decompress(codec uint16, b []byte) (out []byte, err error
 	case 1:
 		out, err = r.gunzip(buf, b)
 	case 2:
-		out, err = unsnappy(buf, b)
+		out, err = unsnappy(buf, b, r.limit)
 	case 3:
 		if r.lz4 == nil {
 			r.lz4 = lz4.NewReader(nil)
 		}
 		r.lz4.Reset(bytes.NewReader(b))
-		out, err = readAll(buf, r.lz4)
+		out, err = readAll(buf, r.lz4, r.limit)
 	case 4:
 		if r.zstd == nil {
-			if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBatchBytes)); err != nil {
+			if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(r.limit))); err != nil {
 				return nil, err
 			}
 		}
@@ -232,11 +233,11 @@ func (r *recordReader) gunzip(buf, b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readAll(buf, r.gzip)
+	return readAll(buf, r.gzip, r.limit)
 }
 
-// readAll appends what r gives to dst, growing it by doubling.
-func readAll(dst []byte, r io.Reader) ([]byte, error) {
+// readAll appends what r gives to dst, at most limit bytes, growing it by doubling.
+func readAll(dst []byte, r io.Reader, limit int) ([]byte, error) {
 	for {
 		if len(dst) == cap(dst) {
 			dst = slices.Grow(dst, max(64<<10, cap(dst)))
@@ -248,7 +249,7 @@ func readAll(dst []byte, r io.Reader) ([]byte, error) {
 			return dst, nil
 		case err != nil:
 			return dst, err
-		case len(dst) > maxBatchBytes:
+		case len(dst) > limit:
 			return dst, errTooLong
 		}
 	}
@@ -257,9 +258,9 @@ func readAll(dst []byte, r io.Reader) ([]byte, error) {
 // xerial is the head of the framing that Java clients put around snappy blocks.
 const xerial = "\x82SNAPPY\x00"
 
-func unsnappy(dst, b []byte) ([]byte, error) {
+func unsnappy(dst, b []byte, limit int) ([]byte, error) {
 	if !bytes.HasPrefix(b, []byte(xerial)) {
-		return appendSnappy(dst, b)
+		return appendSnappy(dst, b, limit)
 	}
 	if len(b) < 16 {
 		return dst, errRecord
@@ -270,7 +271,7 @@ func unsnappy(dst, b []byte) ([]byte, error) {
 		if b = b[4:]; n < 0 || n > len(b) {
 			return dst, errRecord
 		}
-		if dst, err = appendSnappy(dst, b[:n]); err != nil {
+		if dst, err = appendSnappy(dst, b[:n], limit); err != nil {
 			return dst, err
 		}
 		b = b[n:]
@@ -278,15 +279,15 @@ func unsnappy(dst, b []byte) ([]byte, error) {
 	return dst, nil
 }
 
-func appendSnappy(dst, b []byte) ([]byte, error) {
+func appendSnappy(dst, b []byte, limit int) ([]byte, error) {
 	n, err := s2.DecodedLen(b)
 	if err != nil {
 		return dst, err
 	}
-	if n > maxBatchBytes {
+	at := len(dst)
+	if at+n > limit {
 		return dst, errTooLong
 	}
-	at := len(dst)
 	dst = slices.Grow(dst, n)[:at+n]
 	_, err = s2.Decode(dst[at:at+n], b)
 	return dst, err

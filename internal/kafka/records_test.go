@@ -52,8 +52,11 @@ func body(values ...string) []byte {
 	return out
 }
 
+// testLimit stands for maxBatchBytes.
+const testLimit = 4 << 20
+
 func readSet(b []byte, from int64) ([]ingest.Message, int64, error) {
-	var r recordReader
+	r := recordReader{limit: testLimit}
 	var out []ingest.Message
 	next, err := r.read(&fetchResponse{records: b}, from, &out)
 	return out, next, err
@@ -108,26 +111,27 @@ func TestXerialSnappy(t *testing.T) {
 
 // A small batch that grows beyond the limit is refused, not held in memory.
 func TestBomb(t *testing.T) {
-	const size = maxBatchBytes + 1<<20
-	var gz, lz bytes.Buffer
+	const size = testLimit + 1<<20
+	var gz, lz, zs bytes.Buffer
 	zeros := func(w io.WriteCloser) {
-		for chunk := make([]byte, 1<<20); ; {
-			for range size >> 20 {
-				if _, err := w.Write(chunk); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := w.Close(); err != nil {
-				t.Fatal(err)
-			}
-			return
+		if _, err := w.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	zeros(gzip.NewWriter(&gz))
 	zeros(lz4.NewWriter(&lz))
+	z, err := zstd.NewWriter(&zs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeros(z)
 	for name, set := range map[string][]byte{
 		"gzip":   recordSet(0, 1, gz.Bytes(), 1),
 		"lz4":    recordSet(0, 3, lz.Bytes(), 1),
+		"zstd":   recordSet(0, 4, zs.Bytes(), 1),
 		"snappy": recordSet(0, 2, binary.AppendUvarint(nil, 1<<31), 1),
 	} {
 		if _, _, err := readSet(set, 0); err == nil {
