@@ -4,6 +4,7 @@
 package jsonlog
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -55,14 +56,18 @@ type node struct {
 }
 
 type child struct {
-	name string
-	rule int32 // index into rules, -1 if none
-	sub  *node // nil unless paths lead on
-	next int32 // the known key that followed last time
+	name  string
+	guess string // name if it is jsonscan.Plain, else empty
+	rule  int32  // index into rules, -1 if none
+	sub   *node  // nil unless paths lead on
+	next  int32  // the known key that followed last time
 }
 
 // New returns a decoder for rules.
 func New(rules []Rule, opts Options) (*Decoder, error) {
+	if len(rules) == 0 {
+		return nil, errors.New("no rules")
+	}
 	d := &Decoder{rules: rules, opts: opts, times: accesslog.NewTimeReader(opts.Location)}
 	for i, r := range rules {
 		if r.Path == "" {
@@ -83,7 +88,11 @@ func (n *node) add(keys []string, rule int32) error {
 	if !ok {
 		i = int32(len(n.children))
 		n.index[keys[0]] = i
-		n.children = append(n.children, child{name: keys[0], rule: -1})
+		c := child{name: keys[0], rule: -1}
+		if jsonscan.Plain(c.name) {
+			c.guess = c.name
+		}
+		n.children = append(n.children, c)
 	}
 	c := &n.children[i]
 	if len(keys) == 1 {
@@ -178,12 +187,12 @@ func (d *Decoder) object(n *node, e *accesslog.Entry) error {
 	}
 	expected := &n.first
 	for {
-		key, ok, err := d.scan.Key()
+		i := *expected
+		key, ok, err := d.scan.KeyGuess(n.children[i].guess)
 		if err != nil || !ok {
 			return err
 		}
-		i := *expected
-		if int(i) >= len(n.children) || n.children[i].name != key {
+		if n.children[i].name != key {
 			if i, ok = n.index[key]; !ok {
 				if _, err := d.scan.Value(); err != nil {
 					return err

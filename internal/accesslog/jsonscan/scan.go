@@ -100,6 +100,25 @@ func (s *Scanner) Key() (key string, ok bool, err error) {
 	if err != nil || !more {
 		return "", false, err
 	}
+	return s.key()
+}
+
+// KeyGuess is Key, quicker where the next key is guess, which must be Plain.
+func (s *Scanner) KeyGuess(guess string) (key string, ok bool, err error) {
+	more, err := s.More('}')
+	if err != nil || !more {
+		return "", false, err
+	}
+	s.space()
+	end := s.pos + 1 + len(guess)
+	if end+1 < len(s.b) && s.b[s.pos] == '"' && s.b[end] == '"' && s.b[end+1] == ':' && string(s.b[s.pos+1:end]) == guess {
+		s.pos = end + 2
+		return guess, true, nil
+	}
+	return s.key()
+}
+
+func (s *Scanner) key() (key string, ok bool, err error) {
 	if s.peek() != '"' {
 		return "", false, syntax("a key is not a string")
 	}
@@ -111,6 +130,17 @@ func (s *Scanner) Key() (key string, ok bool, err error) {
 	}
 	s.pos++
 	return key, true, nil
+}
+
+// Plain reports whether a key is written in JSON as it is: ASCII without
+// quote, backslash and control characters.
+func Plain(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; c < 0x20 || c >= 0x80 || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // More reports whether the open object or array, which ends with c, has another member.
