@@ -57,32 +57,6 @@ func (c *Conn) Traffic(ctx context.Context, from, to time.Time) ([]Traffic, erro
 	return list, rows.Err()
 }
 
-// TopicState is how far a topic is complete, as `aggregate` last measured it.
-type TopicState struct {
-	Topic                     string
-	MeasuredAt, CompleteUntil time.Time
-	Lag                       int64
-	CaughtUp                  bool
-}
-
-// TopicStates returns the newest measurement of each topic.
-func (c *Conn) TopicStates(ctx context.Context) ([]TopicState, error) {
-	rows, err := c.Query(ctx, `SELECT topic, measured_at, complete_until, lag, caught_up FROM v_completeness ORDER BY topic`)
-	if err != nil {
-		return nil, fmt.Errorf("read completeness: %w", err)
-	}
-	defer rows.Close()
-	var list []TopicState
-	for rows.Next() {
-		var t TopicState
-		if err := rows.Scan(&t.Topic, &t.MeasuredAt, &t.CompleteUntil, &t.Lag, &t.CaughtUp); err != nil {
-			return nil, fmt.Errorf("read completeness: %w", err)
-		}
-		list = append(list, t)
-	}
-	return list, rows.Err()
-}
-
 // An AlertState is the newest event of one alert.
 type AlertState struct {
 	ID, SLO, Service, Severity, State string

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/histogram"
 )
 
 // A Snapshot is what the live view shows at one moment.
@@ -58,14 +59,14 @@ const viewWindow = 30 * time.Second
 // Snapshot reads the figures of the last complete windows.
 func (s *Stack) Snapshot(ctx context.Context) (Snapshot, error) {
 	snap := Snapshot{At: time.Now().UTC()}
-	states, err := s.Store.TopicStates(ctx)
+	marks, err := s.Store.Watermarks(ctx)
 	if err != nil {
 		return snap, err
 	}
-	for _, t := range states {
-		snap.Lag += t.Lag
-		if snap.CompleteUntil.IsZero() || t.CompleteUntil.Before(snap.CompleteUntil) {
-			snap.CompleteUntil = t.CompleteUntil.UTC()
+	for _, w := range marks {
+		snap.Lag += w.Lag
+		if snap.CompleteUntil.IsZero() || w.CompleteUntil.Before(snap.CompleteUntil) {
+			snap.CompleteUntil = w.CompleteUntil.UTC()
 		}
 	}
 	if !snap.CompleteUntil.IsZero() {
@@ -88,10 +89,10 @@ func (s *Stack) Snapshot(ctx context.Context) (Snapshot, error) {
 
 // sum adds up the traffic of viewWindow.
 func (snap *Snapshot) sum(traffic []clickhouse.Traffic) {
-	all, classes := histogram{}, map[string]int64{}
+	all, classes := histogram.Histogram{}, map[string]int64{}
 	type route struct {
 		n, failed int64
-		latency   histogram
+		latency   histogram.Histogram
 	}
 	routes := map[string]*route{}
 	var n int64
@@ -99,7 +100,7 @@ func (snap *Snapshot) sum(traffic []clickhouse.Traffic) {
 		name := t.Service + " " + t.Method + " " + t.Route
 		r := routes[name]
 		if r == nil {
-			r = &route{latency: histogram{}}
+			r = &route{latency: histogram.Histogram{}}
 			routes[name] = r
 		}
 		r.n += t.Requests
@@ -108,14 +109,14 @@ func (snap *Snapshot) sum(traffic []clickhouse.Traffic) {
 			classes[t.ErrorClass] += t.Requests
 			r.failed += t.Requests
 		}
-		r.latency.add(t.Histogram)
-		all.add(t.Histogram)
+		r.latency.Merge(t.Histogram)
+		all.Merge(t.Histogram)
 	}
 	if n == 0 {
 		return
 	}
 	snap.PerSecond = float64(n) / viewWindow.Seconds()
-	snap.P50, snap.P95, snap.P99 = all.quantile(0.5), all.quantile(0.95), all.quantile(0.99)
+	snap.P50, snap.P95, snap.P99 = quantile(all, 0.5), quantile(all, 0.95), quantile(all, 0.99)
 	for c, k := range classes {
 		snap.Classes = append(snap.Classes, Share{c, float64(k) / float64(n)})
 		snap.Errors += float64(k) / float64(n)
@@ -124,38 +125,17 @@ func (snap *Snapshot) sum(traffic []clickhouse.Traffic) {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.Name, b.Name))
 	})
 	for name, r := range routes {
-		snap.Routes = append(snap.Routes, RouteFigures{name, float64(r.n) / viewWindow.Seconds(), r.latency.quantile(0.99), float64(r.failed) / float64(r.n)})
+		snap.Routes = append(snap.Routes, RouteFigures{name, float64(r.n) / viewWindow.Seconds(), quantile(r.latency, 0.99), float64(r.failed) / float64(r.n)})
 	}
 	slices.SortFunc(snap.Routes, func(a, b RouteFigures) int {
 		return cmp.Or(cmp.Compare(b.PerSecond, a.PerSecond), cmp.Compare(a.Name, b.Name))
 	})
 }
 
-// A histogram counts requests per latency bucket.
-type histogram map[uint16]int64
-
-func (h histogram) add(o map[uint16]int64) {
-	for b, n := range o {
-		h[b] += n
-	}
-}
-
-// quantile returns the upper bound of the bucket that holds quantile p.
-func (h histogram) quantile(p float64) time.Duration {
-	buckets := make([]uint16, 0, len(h))
-	var n int64
-	for b, c := range h {
-		buckets = append(buckets, b)
-		n += c
-	}
-	slices.Sort(buckets)
-	rank := int64(math.Ceil(p * float64(n)))
-	for _, b := range buckets {
-		if rank -= h[b]; rank <= 0 {
-			return time.Duration(math.Exp2((float64(b)+1)/64) * float64(time.Microsecond))
-		}
-	}
-	return 0
+// quantile returns a latency of which a share p of the requests was at most.
+func quantile(h histogram.Histogram, p float64) time.Duration {
+	us, _ := h.Quantile(p)
+	return time.Duration(us * float64(time.Microsecond))
 }
 
 // Names of the metrics of alert that the view reads.

@@ -27,7 +27,7 @@ type binaries struct {
 	err       error
 }
 
-// built builds the three binaries once for all tests.
+// built builds the three binaries and the demo once for all tests.
 var built = sync.OnceValue(func() binaries {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -40,7 +40,7 @@ var built = sync.OnceValue(func() binaries {
 	if b.dir, b.err = os.MkdirTemp("", "gatewatch-e2e-"); b.err != nil {
 		return b
 	}
-	cmd := exec.Command("go", "build", "-o", b.dir+string(filepath.Separator), "./cmd/...")
+	cmd := exec.Command("go", "build", "-o", b.dir+string(filepath.Separator), "./cmd/...", "./internal/devtools/devstack")
 	cmd.Dir = b.root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.err = fmt.Errorf("build the binaries: %w\n%s", err, out)

@@ -13,7 +13,7 @@ import (
 // logFile feeds a file through the whole path and prints the report.
 func logFile(ctx context.Context, c devstack.Config, s *screen, path, format string) (err error) {
 	if format == "" {
-		if format, err = detectFormat(filepath.Join(c.Root, "bin/ingest"), path); err != nil {
+		if format, err = detectFormat(filepath.Join(c.Bin, "ingest"), path); err != nil {
 			return err
 		}
 		s.printf("%s looks like %s\n", path, s.paint(bold, format))

@@ -27,8 +27,27 @@ import (
 func main() {
 	leash.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Getenv))
+	code := run(withParent(ctx), os.Getenv)
+	stop()
+	os.Exit(code)
+}
+
+// withParent returns a context that also ends when the process that started
+// this one (make, go run, a shell) has ended without a word.
+func withParent(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	parent := os.Getppid()
+	go func() {
+		for os.Getppid() == parent {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+		cancel()
+	}()
+	return ctx
 }
 
 func run(ctx context.Context, getenv func(string) string) int {
@@ -57,18 +76,15 @@ func demo(ctx context.Context, root string, getenv func(string) string) error {
 			return fmt.Errorf("DEMO_SECONDS=%s is not a number of seconds", s)
 		}
 	}
-	dir, err := os.MkdirTemp("", "gatewatch-demo-")
+	dir, release, err := workFolder()
 	if err != nil {
 		return err
 	}
+	defer release()
 	screen := newScreen(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())), getenv("NO_COLOR") == "")
 	begin := time.Now()
-	defer func() {
-		// The engine may still write while it ends; what is left then is a few empty folders.
-		_ = os.RemoveAll(dir)
-	}()
 	config := devstack.Config{
-		Dir: dir, Root: root, Log: os.Stderr,
+		Dir: dir, Root: root, Bin: binaries(root), Log: os.Stderr,
 		Step: func(name string, took time.Duration) {
 			screen.printf("  %s %-18s %6.2f s\n", screen.paint(green, "ready"), name, took.Seconds())
 		},
@@ -80,4 +96,14 @@ func demo(ctx context.Context, root string, getenv func(string) string) error {
 		return logFile(ctx, config, screen, path, getenv("FORMAT"))
 	}
 	return shop(ctx, config, screen, begin, seconds)
+}
+
+// binaries returns the folder of the built binaries: beside this one, or the repository's bin.
+func binaries(root string) string {
+	if self, err := os.Executable(); err == nil {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(self), "ingest")); err == nil {
+			return filepath.Dir(self)
+		}
+	}
+	return filepath.Join(root, "bin")
 }
