@@ -15,7 +15,8 @@ type Config struct {
 	BatchRows int `yaml:"batch_rows"`
 	// BatchBytes closes a batch at that many bytes of messages. Default 128 MiB.
 	BatchBytes int `yaml:"batch_bytes"`
-	// BatchAge closes a batch that old. Default 1s.
+	// BatchAge closes a batch that old, or five times as old while its partition
+	// is not read to the end. Default 1s.
 	BatchAge time.Duration `yaml:"batch_age"`
 	// MaxMemory bounds what is held in fetch buffers and blocks. Default 400 MiB.
 	MaxMemory int `yaml:"max_memory"`
@@ -61,9 +62,9 @@ type TopicConfig struct {
 type FieldMapping struct {
 	// Path is the dotted path to the value; \. is a dot inside a name.
 	Path string `yaml:"path"`
-	// Unit of a duration or epoch: s, ms, us or ns.
+	// Unit of a duration or epoch: s, ms, us or ns. Default: ms, and for an epoch what its magnitude says.
 	Unit string `yaml:"unit"`
-	// Layout of a time: rfc3339 (default), epoch (with Unit), or a Go layout.
+	// Layout of a time: rfc3339, epoch, clf or a Go layout. Default: by its look.
 	Layout string `yaml:"layout"`
 }
 

@@ -17,6 +17,10 @@ const (
 	fetchCost = 4 * fetchBytes
 	minMemory = 2 * fetchCost
 
+	// behindFactor lets a batch grow that many times older while its partition is
+	// not read to the end: large batches cost the store much less.
+	behindFactor = 5
+
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
 	// logEvery limits how often one trouble is logged.
@@ -70,6 +74,7 @@ func (w *worker) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.name, err)
 	}
+	defer w.p.metrics.lag.DeleteLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID())))
 	next := at.Offset
 	if pending && in.last >= next {
 		if next, err = w.rebuild(ctx, next, in); err != nil {
@@ -80,15 +85,22 @@ func (w *worker) run(ctx context.Context) error {
 	return errors.Join(err, w.land())
 }
 
+// begin empties b. The judgement of a time zone begins anew with it, so that
+// whoever rebuilds the batch judges its messages alike.
+func (w *worker) begin(b *batch, first int64) {
+	b.start(first)
+	w.skew = zoneSkew{}
+}
+
 // rebuild makes again exactly the batch that a former owner announced.
 func (w *worker) rebuild(ctx context.Context, first int64, in intent) (next int64, err error) {
 	if in.schema != w.p.deps.SchemaVersion {
 		w.p.deps.Log.Info("finishing a batch of another schema version", "topic", w.topic.Name, "partition", w.part.ID(), "offset", first, "schema", in.schema)
 	}
 	b := w.free[0]
-	b.start(first)
+	w.begin(b, first)
 	for b.next <= in.last {
-		if err := w.fetch(ctx, b, in.last); err != nil {
+		if _, err := w.fetch(ctx, b, in.last); err != nil {
 			return 0, err
 		}
 	}
@@ -104,7 +116,7 @@ func (w *worker) rebuild(ctx context.Context, first int64, in intent) (next int6
 func (w *worker) follow(ctx context.Context, next int64) error {
 	for ctx.Err() == nil {
 		b := w.free[0]
-		b.start(next)
+		w.begin(b, next)
 		if err := w.fill(ctx, b); err != nil {
 			return err
 		}
@@ -112,6 +124,7 @@ func (w *worker) follow(ctx context.Context, next int64) error {
 			continue
 		}
 		if err := w.land(); err != nil {
+			w.release(b)
 			return err
 		}
 		// Announced only after the batch before is committed whole.
@@ -119,6 +132,7 @@ func (w *worker) follow(ctx context.Context, next int64) error {
 			return w.part.Commit(ctx, Commit{Offset: b.first, Metadata: intent{b.next - 1, 0, w.p.deps.SchemaVersion}.String()})
 		})
 		if err != nil {
+			w.release(b)
 			return err
 		}
 		next = b.next
@@ -159,7 +173,7 @@ func (w *worker) landed() error {
 
 // fill fetches into b until it is full or old, or memory is short.
 func (w *worker) fill(ctx context.Context, b *batch) error {
-	var deadline time.Time
+	var begun time.Time // when the batch got its first messages
 	for ctx.Err() == nil {
 		if err := w.landed(); err != nil {
 			w.release(b)
@@ -174,27 +188,44 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 			}
 		}
 		b.memory += fetchCost
-		before := b.bytes
-		if err := w.fetch(ctx, b, -1); err != nil {
+		behind, err := w.fetch(ctx, b, -1)
+		if err != nil {
 			w.release(b)
 			return err
 		}
-		// Give back what the answer did not need.
-		spare := max(0, fetchCost-4*int64(b.bytes-before))
-		w.p.memory.Release(spare)
-		b.memory -= spare
-		now := w.p.deps.Now()
-		if deadline.IsZero() && b.next > b.first {
-			deadline = now.Add(w.p.conf.BatchAge)
+		w.settle(b)
+		if b.next == b.first {
+			continue
 		}
-		if b.block.Rows() >= w.p.conf.BatchRows || b.bytes >= w.p.conf.BatchBytes || !deadline.IsZero() && !now.Before(deadline) {
+		now := w.p.deps.Now()
+		if begun.IsZero() {
+			begun = now
+		}
+		age := w.p.conf.BatchAge
+		if behind {
+			age *= behindFactor
+		}
+		if b.block.Rows() >= w.p.conf.BatchRows || b.bytes >= w.p.conf.BatchBytes || now.Sub(begun) >= age {
 			return nil
 		}
 	}
 	// A batch that nobody announced is simply read again by the next owner.
 	w.release(b)
-	b.start(b.first)
+	w.begin(b, b.first)
 	return nil
+}
+
+// settle gives back what the last answer did not need, or takes what it needed
+// beyond the estimate if there is any left.
+func (w *worker) settle(b *batch) {
+	need := int64(b.block.Bytes())
+	switch {
+	case need < b.memory:
+		w.p.memory.Release(b.memory - need)
+		b.memory = need
+	case w.p.memory.TryAcquire(need - b.memory):
+		b.memory = need
+	}
 }
 
 func (w *worker) release(b *batch) {
@@ -202,16 +233,17 @@ func (w *worker) release(b *batch) {
 	b.memory = 0
 }
 
-// fetch asks Kafka once and adds the messages up to last (-1: all) to b.
-func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
+// fetch asks Kafka once and adds the messages up to last (-1: all) to b. It
+// reports whether there is more to read at once.
+func (w *worker) fetch(ctx context.Context, b *batch, last int64) (behind bool, err error) {
 	var f Fetched
 	t := time.Now()
-	err := w.retry(ctx, "fetch", func() (err error) {
+	err = w.retry(ctx, "fetch", func() (err error) {
 		f, err = w.part.Fetch(ctx, b.next, fetchBytes)
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	w.p.metrics.seconds.WithLabelValues("fetch").Add(time.Since(t).Seconds())
 	t = time.Now()
@@ -225,7 +257,7 @@ func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
 	w.p.metrics.seconds.WithLabelValues("decode").Add(time.Since(t).Seconds())
 	b.next = max(b.next, f.Next)
 	w.p.metrics.lag.WithLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID()))).Set(float64(max(0, f.End-b.next)))
-	return nil
+	return b.next < f.End, nil
 }
 
 // store inserts b and commits its end. When ctx ends it is given some time to
