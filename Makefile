@@ -24,7 +24,9 @@ engine: need-go need-node ## fetch ClickHouse for tests and the demo, once
 
 test: need-go need-node engine ## all tests, with the race detector
 	go vet ./...
-	go test -race -shuffle=on -timeout 20m ./...
+	go test -race -shuffle=on -timeout 15m $$(go list ./... | grep -v /internal/e2e)
+	@# The tests of the whole path measure times: they get the machine for themselves.
+	@if [ -d internal/e2e ]; then set -x; go test -race -p 1 -timeout 15m ./internal/e2e/...; fi
 
 race: test ## the same as test
 
