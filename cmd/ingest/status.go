@@ -65,7 +65,7 @@ func runStatus(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return storeError(cfg, err)
 	}
-	states, err := conn.TopicStates(ctx)
+	states, err := conn.Watermarks(ctx)
 	if err != nil {
 		return storeError(cfg, err)
 	}
