@@ -62,7 +62,15 @@ func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return daemon.Usage(err)
 	}
-	return decodeAll(ctx, env, d, &f)
+	// A read of standard input knows no context, so it is left behind when ctx ends.
+	done := make(chan error, 1)
+	go func() { done <- decodeAll(ctx, env, d, &f) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // decoder makes the decoder that `run` would use.
@@ -106,12 +114,17 @@ func (f *decodeFlags) decoder() (*decodePrinter, error) {
 // decodeAll prints all messages, and a summary on standard error.
 func decodeAll(ctx context.Context, env *daemon.Env, p *decodePrinter, f *decodeFlags) error {
 	out := bufio.NewWriterSize(env.Stdout, 1<<16)
-	next, err := newFraming(f.framing, env.Stdin)
+	in, err := newFraming(f.framing, env.Stdin)
 	if err != nil {
 		return daemon.Usage(err)
 	}
 	for ctx.Err() == nil {
-		msg, err := next()
+		if in.idle() { // as behind tail -f
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+		msg, err := in.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -131,40 +144,64 @@ func decodeAll(ctx context.Context, env *daemon.Env, p *decodePrinter, f *decode
 	if f.strict && p.unreadable > 0 {
 		return &daemon.Exit{Code: daemon.CodeNo}
 	}
-	return ctx.Err()
+	return nil
 }
 
-// newFraming returns what reads the next message; a message that isn't base64 is a ParseError.
-func newFraming(name string, r io.Reader) (func() ([]byte, error), error) {
-	if name == "message" {
-		read := false
-		return func() ([]byte, error) {
-			if read {
-				return nil, io.EOF
-			}
-			read = true
-			return io.ReadAll(r)
-		}, nil
+// framing cuts standard input into messages.
+type framing struct {
+	in     *bufio.Reader
+	base64 bool
+	whole  bool // all of the input is one message
+	read   bool
+	line   []byte
+}
+
+func newFraming(name string, r io.Reader) (*framing, error) {
+	switch name {
+	case "lines", "base64-lines", "message":
+		return &framing{in: bufio.NewReaderSize(r, 1<<16), base64: name == "base64-lines", whole: name == "message"}, nil
 	}
-	if name != "lines" && name != "base64-lines" {
-		return nil, fmt.Errorf("framing %q is not lines, base64-lines or message", name)
-	}
-	sc := bufio.NewScanner(r)
-	sc.Buffer(make([]byte, 1<<16), maxLine)
-	return func() ([]byte, error) {
-		if !sc.Scan() {
-			if sc.Err() != nil {
-				return nil, sc.Err()
-			}
+	return nil, fmt.Errorf("framing %q is not lines, base64-lines or message", name)
+}
+
+// idle reports whether the next message has to be waited for.
+func (f *framing) idle() bool { return f.in.Buffered() == 0 }
+
+// next returns the next message, which is valid until the call after. One that
+// isn't base64 is a ParseError.
+func (f *framing) next() ([]byte, error) {
+	if f.whole {
+		if f.read {
 			return nil, io.EOF
 		}
-		if name == "lines" {
-			return sc.Bytes(), nil
+		f.read = true
+		return io.ReadAll(f.in)
+	}
+	line, err := f.nextLine()
+	if err != nil || !f.base64 {
+		return line, err
+	}
+	msg, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(line)))
+	if err != nil {
+		return nil, &accesslog.ParseError{Reason: accesslog.ReasonEncoding, Detail: "not base64"}
+	}
+	return msg, nil
+}
+
+// nextLine returns a line without its end.
+func (f *framing) nextLine() ([]byte, error) {
+	f.line = f.line[:0]
+	for {
+		part, err := f.in.ReadSlice('\n')
+		f.line = append(f.line, part...)
+		switch {
+		case len(f.line) > maxLine:
+			return nil, fmt.Errorf("a line is longer than %d MiB", maxLine>>20)
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil && (len(f.line) == 0 || !errors.Is(err, io.EOF)):
+			return nil, err
 		}
-		msg, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(sc.Bytes())))
-		if err != nil {
-			return nil, &accesslog.ParseError{Reason: accesslog.ReasonEncoding, Detail: "not base64"}
-		}
-		return msg, nil
-	}, nil
+		return bytes.TrimSuffix(bytes.TrimSuffix(f.line, []byte("\n")), []byte("\r")), nil
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gatewatch/internal/accesslog/accesslogtest"
 	"gatewatch/internal/daemon"
 )
@@ -343,5 +345,80 @@ func TestDecodeApacheFile(t *testing.T) {
 		if statuses[status] != want {
 			t.Errorf("status %d: %d, want %d", status, statuses[status], want)
 		}
+	}
+}
+
+func TestDecodeFraming(t *testing.T) {
+	line := `192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5` // without an end of line
+	long := line + ` "-" "` + strings.Repeat("x", 1<<17) + `"`
+	var records []string
+	for _, r := range strings.Split(strings.TrimSpace(decodeOutput(t, strings.NewReader(line+"\r\n\n"+long+"\n"+line), "-format", "nginx_combined").String()), "\n") {
+		records = append(records, r[:min(len(r), 61)])
+	}
+	want := []string{
+		`{"message":0,"timestamp":"2026-01-02T03:04:05Z","client_ip":"`,
+		`{"message":1,"parse_error":true,"reason":"empty"}`,
+		`{"message":2,"timestamp":"2026-01-02T03:04:05Z","client_ip":"`,
+		`{"message":3,"timestamp":"2026-01-02T03:04:05Z","client_ip":"`,
+	}
+	if diff := cmp.Diff(want, records); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := decodeOutput(t, strings.NewReader("not base64!\n"), "-format", "nginx_json", "-framing", "base64-lines").String(); !strings.Contains(got, `"reason":"encoding"`) {
+		t.Errorf("got %s", got)
+	}
+	if got := decodeOutput(t, strings.NewReader("{\n\"status\":\n200}\n"), "-format", "nginx_json", "-framing", "message").String(); !strings.Contains(got, `"status":200`) {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestDecodeUsage(t *testing.T) {
+	mapping := filepath.Join(t.TempDir(), "mapping.yaml")
+	if err := os.WriteFile(mapping, []byte("status: {path: a.b}\nlatency_ms: {path: took, unit: s}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		in   string
+		code int
+		want string
+	}{
+		{[]string{"-format", "nginx_combined", "-strict"}, "rubbish\n", daemon.CodeNo, `"parse_error":true`},
+		{[]string{"-format", "nginx_combined"}, "rubbish\n", 0, `"parse_error":true`},
+		{[]string{"--formats"}, "", 0, "otlp_proto"},
+		{[]string{"--format", "json", "--mapping", mapping}, `{"a":{"b":404},"took":0.5}`, 0, `"status":404,"latency_ms":500`},
+		{[]string{"--format", "json"}, "", daemon.CodeUsage, ""},
+		{[]string{"--format", "nope"}, "", daemon.CodeUsage, ""},
+		{[]string{"--format", "nginx_json", "--time-zone", "Mars/Olympus"}, "", daemon.CodeUsage, ""},
+		{[]string{"--format", "nginx_json", "--framing", "xml"}, "", daemon.CodeUsage, ""},
+		{nil, "", daemon.CodeUsage, ""},
+	} {
+		var out, errs bytes.Buffer
+		env := &daemon.Env{App: "gatewatch-ingest", Stdin: strings.NewReader(c.in), Stdout: &out, Stderr: &errs}
+		err := runDecode(t.Context(), env, c.args)
+		if code := daemon.ExitCode(err); err != nil && code != c.code || err == nil && c.code != 0 || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%v: %v and %q, want code %d and %q", c.args, err, out.String(), c.code, c.want)
+		}
+	}
+}
+
+// What is masked by default shows in no form, an API key not even with redaction off.
+func TestDecodeRedacts(t *testing.T) {
+	msg := `{"status":200,"request_uri":"/u/joe@example.com?token=s3cr3t","remote_addr":"198.51.100.77","http_x_forwarded_for":"198.51.100.78",` +
+		`"http_referer":"https://x.example/?q=s3cr3t","http_user_agent":"a joe@example.com","api_key":"topkey","http_authorization":"Bearer topkey"}` + "\n"
+	masked := decodeOutput(t, strings.NewReader(msg), "-format", "nginx_json").String()
+	for _, private := range []string{"joe", "s3cr3t", "198.51.100.7", "topkey"} {
+		if strings.Contains(masked, private) {
+			t.Errorf("%q shows in %s", private, masked)
+		}
+	}
+	raw := decodeOutput(t, strings.NewReader(msg), "-format", "nginx_json", "-redact=false").String()
+	for _, shown := range []string{"joe@example.com", "s3cr3t", "198.51.100.77", "key_id"} {
+		if !strings.Contains(raw, shown) {
+			t.Errorf("%q is missing in %s", shown, raw)
+		}
+	}
+	if strings.Contains(raw, "topkey") {
+		t.Errorf("the API key shows in %s", raw)
 	}
 }
