@@ -26,11 +26,23 @@ type traffic struct {
 	r     *rand.Rand
 	days  int
 	sum   totals
+	fresh totals                         // of requests at most 4 days before their Kafka time
+	half  totals                         // at most 15 days
 	hists map[string]histogram.Histogram // by route
 }
 
 // totals are what each level adds up to.
 type totals struct{ Requests, BytesIn, BytesOut, Timed, LatencySum int64 }
+
+func (s *totals) add(e *accesslog.Entry) {
+	s.Requests++
+	s.BytesIn += e.RequestBytes.V
+	s.BytesOut += e.ResponseBytes.V
+	if e.Latency.Total.OK {
+		s.Timed++
+		s.LatencySum += e.Latency.Total.V.Microseconds()
+	}
+}
 
 func newTraffic(seed uint64, days int) *traffic {
 	return &traffic{r: rand.New(rand.NewPCG(seed, 0)), days: days, hists: map[string]histogram.Histogram{}}
@@ -44,17 +56,21 @@ func (g *traffic) entry() *accesslog.Entry {
 	e.RequestBytes = accesslog.Some(g.r.Int64N(1000))
 	e.ResponseBytes = accesslog.Some(g.r.Int64N(100_000))
 	e.Outcome.Class = accesslog.ErrorClass(g.r.IntN(len(accesslog.ErrorClasses())))
-	g.sum.Requests++
-	g.sum.BytesIn += e.RequestBytes.V
-	g.sum.BytesOut += e.ResponseBytes.V
-	if g.r.IntN(10) == 0 {
-		e.Latency = accesslog.Latency{}
-		return e
-	}
 	us := g.r.Int64N(1 << g.r.IntN(40))
 	e.Latency = accesslog.Latency{Total: accesslog.Some(time.Duration(us) * time.Microsecond)}
-	g.sum.Timed++
-	g.sum.LatencySum += us
+	if g.r.IntN(10) == 0 {
+		e.Latency = accesslog.Latency{}
+	}
+	g.sum.add(e)
+	if age := now.Sub(e.Time); age <= 4*24*time.Hour {
+		g.fresh.add(e)
+	}
+	if age := now.Sub(e.Time); age <= 15*24*time.Hour {
+		g.half.add(e)
+	}
+	if !e.Latency.Total.OK {
+		return e
+	}
 	if g.hists[e.Route] == nil {
 		g.hists[e.Route] = histogram.Histogram{}
 	}
@@ -74,7 +90,8 @@ func (g *traffic) fill(b ingest.Block, first, last int64) ingest.LedgerEntry {
 
 var levels = []string{"request_10s", "request_1m", "request_1h", "key_1m", "key_1h", "key_1d"}
 
-// check compares the base table, the named levels and the ledger with what was sent.
+// check compares the base table, the named levels and the ledger with what was
+// sent. Late requests skip request_10s and key_1m.
 func (g *traffic) check(t *testing.T, conn *clickhouse.Conn, levels ...string) {
 	t.Helper()
 	query := func(sql string) (got totals) {
@@ -89,12 +106,19 @@ func (g *traffic) check(t *testing.T, conn *clickhouse.Conn, levels ...string) {
 		t.Errorf("access_log (-want +got):\n%s", diff)
 	}
 	for _, l := range levels {
+		want := g.sum
+		switch l {
+		case "request_10s":
+			want = g.fresh
+		case "key_1m":
+			want = g.half
+		}
 		got := query("SELECT sum(requests), sum(bytes_in), sum(bytes_out), sum(timed), sum(latency_us_sum) FROM v_" + l)
-		if diff := cmp.Diff(g.sum, got); diff != "" {
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", l, diff)
 		}
-		if n := scan[int64](t, conn, "SELECT toInt64(sum(arraySum(mapValues(latency_hist)))) FROM v_"+l); n != g.sum.Timed {
-			t.Errorf("%s: histograms hold %d, want %d", l, n, g.sum.Timed)
+		if n := scan[int64](t, conn, "SELECT toInt64(sum(arraySum(mapValues(latency_hist)))) FROM v_"+l); n != want.Timed {
+			t.Errorf("%s: histograms hold %d, want %d", l, n, want.Timed)
 		}
 	}
 	if n := scan[int64](t, conn, "SELECT toInt64(sum(rows)) FROM ledger"); n != g.sum.Requests {

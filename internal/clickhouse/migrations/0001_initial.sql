@@ -3,7 +3,7 @@
 -- separately, from the `retention` section.
 --
 -- Levels are fed by the insert: access_log → request_10s → 1m → 1h and
--- access_log → key_1m → 1h → 1d. A block's token is passed on to every level,
+-- access_log → key_1m → 1h → 1d (see there for rows that come late). A block's token is passed on to every level,
 -- so each target has a deduplication window of its own.
 
 CREATE TABLE IF NOT EXISTS {{database}}.access_log (
@@ -265,6 +265,11 @@ PARTITION BY toYYYYMM(time)
 ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
+-- Rows that reach Kafka late, such as a history or a file that is imported, skip
+-- a level that would drop them at once and enter the next one: request_10s after
+-- 4 days, key_1m after 15. That halves the engine's work for them. The condition
+-- is on columns of the row, so that a retry decides as the first try did.
+--
 -- The inner query counts per bucket, the outer one folds buckets into a map:
 -- half the cost of a map per row. Bucket 65535 is "no latency".
 CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.request_10s_view TO {{database}}.request_10s AS
@@ -282,6 +287,27 @@ FROM (
         toInt64(sum(ifNull(latency_us, 0))) AS us, max(ifNull(latency_us, 0)) AS us_max,
         toInt64(count(upstream_latency_us)) AS up_n, toInt64(sum(ifNull(upstream_latency_us, 0))) AS up_us
     FROM {{database}}.access_log
+    WHERE ts >= kafka_time - INTERVAL 4 DAY
+    GROUP BY time, tenant, environment, service, route, method, status, error_class, responder, bucket
+)
+GROUP BY time, tenant, environment, service, route, method, status, error_class, responder;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.request_1m_late_view TO {{database}}.request_1m AS
+SELECT
+    time, tenant, environment, service, route, method, status, error_class, responder,
+    sum(n) AS requests, sum(b_in) AS bytes_in, sum(b_out) AS bytes_out,
+    sumIf(n, bucket != 65535) AS timed, sum(us) AS latency_us_sum, max(us_max) AS latency_us_max,
+    sum(up_n) AS upstream_timed, sum(up_us) AS upstream_us_sum,
+    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist
+FROM (
+    SELECT
+        toDateTime(toStartOfMinute(ts), 'UTC') AS time, tenant, environment, service, route, method, status, error_class, responder,
+        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
+        toInt64(count()) AS n, toInt64(sum(ifNull(bytes_in, 0))) AS b_in, toInt64(sum(ifNull(bytes_out, 0))) AS b_out,
+        toInt64(sum(ifNull(latency_us, 0))) AS us, max(ifNull(latency_us, 0)) AS us_max,
+        toInt64(count(upstream_latency_us)) AS up_n, toInt64(sum(ifNull(upstream_latency_us, 0))) AS up_us
+    FROM {{database}}.access_log
+    WHERE ts < kafka_time - INTERVAL 4 DAY
     GROUP BY time, tenant, environment, service, route, method, status, error_class, responder, bucket
 )
 GROUP BY time, tenant, environment, service, route, method, status, error_class, responder;
@@ -320,7 +346,26 @@ FROM (
         toInt64(count()) AS n, toInt64(sum(ifNull(bytes_in, 0))) AS b_in, toInt64(sum(ifNull(bytes_out, 0))) AS b_out,
         toInt64(sum(ifNull(latency_us, 0))) AS us, min(ts) AS first, max(ts) AS last
     FROM {{database}}.access_log
-    WHERE consumer != '' OR key_id != toFixedString('', 16)
+    WHERE (consumer != '' OR key_id != toFixedString('', 16)) AND ts >= kafka_time - INTERVAL 15 DAY
+    GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class, bucket
+)
+GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.key_1h_late_view TO {{database}}.key_1h AS
+SELECT
+    time, tenant, environment, key_id, consumer, plan, service, error_class,
+    sum(n) AS requests, sum(b_in) AS bytes_in, sum(b_out) AS bytes_out,
+    sumIf(n, bucket != 65535) AS timed, sum(us) AS latency_us_sum,
+    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist,
+    min(first) AS first_seen, max(last) AS last_seen
+FROM (
+    SELECT
+        toDateTime(toStartOfHour(ts), 'UTC') AS time, tenant, environment, key_id, consumer, plan, service, error_class,
+        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
+        toInt64(count()) AS n, toInt64(sum(ifNull(bytes_in, 0))) AS b_in, toInt64(sum(ifNull(bytes_out, 0))) AS b_out,
+        toInt64(sum(ifNull(latency_us, 0))) AS us, min(ts) AS first, max(ts) AS last
+    FROM {{database}}.access_log
+    WHERE (consumer != '' OR key_id != toFixedString('', 16)) AND ts < kafka_time - INTERVAL 15 DAY
     GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class, bucket
 )
 GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class;
