@@ -43,26 +43,34 @@ type result struct {
 // shop runs the shop on a stack. With seconds > 0 it ends by itself and prints its result.
 func shop(ctx context.Context, c devstack.Config, s *screen, begin time.Time, seconds int) error {
 	s.printf("%s starting on 127.0.0.1; Ctrl-C ends it\n", s.paint(bold, "gatewatch demo"))
-	stack, err := devstack.Start(ctx, c)
-	if err != nil {
-		return interrupted(ctx, err)
-	}
 	r := result{Demo: "passed"}
-	err = scene(ctx, c, s, stack, begin, seconds, &r)
-	stopping := time.Now()
-	stopErr := stack.Stop()
-	if errors.Is(err, errStopped) {
-		s.printf("stopped in %.1f s\n", time.Since(stopping).Seconds())
-		return errors.Join(stopErr, err)
+	err := perform(ctx, c, s, begin, seconds, &r)
+	if errors.Is(err, errStopped) || seconds == 0 {
+		return err
 	}
-	if err = errors.Join(err, stopErr); err != nil {
+	if err != nil {
 		r.Demo, r.Reason = "failed", err.Error()
 	}
 	line, jsonErr := json.Marshal(r)
 	if jsonErr != nil {
 		return jsonErr
 	}
-	s.printf("stopped in %.1f s\n%s\n", time.Since(stopping).Seconds(), line)
+	s.printf("%s\n", line)
+	return err
+}
+
+// perform starts a stack, plays the scene on it and stops it.
+func perform(ctx context.Context, c devstack.Config, s *screen, begin time.Time, seconds int, r *result) error {
+	stack, err := devstack.Start(ctx, c)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	err = scene(ctx, c, s, stack, begin, seconds, r)
+	stopping := time.Now()
+	if stopErr := stack.Stop(); stopErr != nil {
+		s.printf("%v\n", stopErr)
+	}
+	s.printf("stopped in %.1f s\n", time.Since(stopping).Seconds())
 	return err
 }
 
