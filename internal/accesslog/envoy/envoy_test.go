@@ -87,7 +87,7 @@ func TestTableIsComplete(t *testing.T) {
 // The same facts under all the names that people give them.
 func TestSpellings(t *testing.T) {
 	for _, msg := range []string{
-		`{"start_time":"2026-01-02T03:04:05.678Z","method":"GET","path":"/a?b","response_code":200,"duration":"12","x-forwarded-for":"198.51.100.1, 192.0.2.7",":authority":"h:8080","user-agent":"ua","x-envoy-upstream-service-time":"10","upstream_cluster":"c","x-request-id":"r"}`,
+		`{"start_time":"2026-01-02T03:04:05.678Z","method":"GET","path":"/a?b","response_code":200,"duration":"12","x-forwarded-for":"192.0.2.7, 198.51.100.1",":authority":"h:8080","user-agent":"ua","x-envoy-upstream-service-time":"10","upstream_cluster":"c","x-request-id":"r"}`,
 		`{"@timestamp":"2026-01-02T03:04:05.678Z",":method":"GET",":path":"/a?b","status":"200","duration_ms":12,"x_forwarded_for":"192.0.2.7","authority":"h:8080","user_agent":"ua","upstream_service_time":10,"upstream_cluster":"c","request_id":"r"}`,
 		`{"timestamp":"2026-01-02T03:04:05.678Z","request_method":"GET","x-envoy-origin-path":"/a?b","path":"/rewritten","status_code":200,"duration":12,"downstream_remote_address":"192.0.2.7:4711","x-forwarded-for":"203.0.113.1","host":"h:8080","user-agent":"ua","x_envoy_upstream_service_time":10,"service":"c","upstream_cluster":"other","x_request_id":"r"}`,
 	} {

@@ -249,8 +249,8 @@ func (d *Decoder) complete(e *accesslog.Entry, arena *accesslog.Arena) {
 		}
 	}
 	if e.ClientIP == "" && e.ForwardedFor != "" {
-		// The proxy appends its peer's address last.
-		last := e.ForwardedFor[strings.LastIndexByte(e.ForwardedFor, ',')+1:]
-		e.SetClient(strings.TrimSpace(last))
+		// By convention the client is first, then the proxies that it came through.
+		client, _, _ := strings.Cut(e.ForwardedFor, ",")
+		e.SetClient(strings.TrimSpace(client))
 	}
 }

@@ -42,7 +42,7 @@ func newDecoder(t testing.TB) *jsonlog.Decoder {
 
 var messages = []string{
 	`{"t":"2026-01-02T03:04:05.000001Z","req":{"method":"PUT","u.r\\l":"/a?b","h":{"ua":"x"}},"status":"204","ms":1.5,"up":"0.001, - : 0.002","addr":"a:1, b:2 : c:3","in":"7","key":"bearer tok","host":"h:80"}`,
-	`{"old":{"t":1767323045678,"x":[[{}]]},"req":"GET /a%20b?c HTTP/1.1","status":200,"xff":"198.51.100.1, [2001:db8::1]:99","port":null,"ms":-1}`,
+	`{"old":{"t":1767323045678,"x":[[{}]]},"req":"GET /a%20b?c HTTP/1.1","status":200,"xff":"[2001:db8::1]:99, 198.51.100.1","port":null,"ms":-1}`,
 	`[{"status":200,"req":{"p":"/p","q":"q=1","h":{"ua":["first","second"]}}},{"status":404,"req":{"p":"relative"}}]`,
 }
 
