@@ -24,16 +24,26 @@ type question struct {
 }
 
 var questions = []question{
-	{name: "traffic", summary: "requests, rate, errors and bytes over time", by: []string{"time"},
-		columns: []column{colRequests, colRate, colServerErrors, colClientErrors, colBytesIn, colBytesOut, colBar}},
-	{name: "errors", summary: "by class, responder and status", by: []string{"error_class", "responder", "status"}, errorsOnly: true,
-		columns: []column{colRequests, colRate, colShareOfAll, colBar}},
-	{name: "latency", summary: "quantiles with the number of requests they rest on", by: []string{"service"},
-		columns: []column{colTimed, colMean, colP50, colP90, colP95, colP99, colP999, colMax}},
-	{name: "keys", summary: "calls, errors, latency, first and last call of each key", by: []string{"key_id", "consumer", "plan"},
-		columns: []column{colRequests, colRate, colServerErrors, colClientErrors, colTopError, colP50, colP95, colP99, colFirstSeen, colLastSeen}},
-	{name: "routes", summary: "the busiest operations", by: []string{"service", "method", "route"},
-		columns: []column{colRequests, colRate, colServerErrors, colClientErrors, colP50, colP95, colP99, colBytesOut, colBar}},
+	{
+		name: "traffic", summary: "requests, rate, errors and bytes over time", by: []string{"time"},
+		columns: []column{colRequests, colRate, colServerErrors, colClientErrors, colBytesIn, colBytesOut, colBar},
+	},
+	{
+		name: "errors", summary: "by class, responder and status", by: []string{"error_class", "responder", "status"}, errorsOnly: true,
+		columns: []column{colRequests, colRate, colShareOfAll, colBar},
+	},
+	{
+		name: "latency", summary: "quantiles with the number of requests they rest on", by: []string{"service"},
+		columns: []column{colTimed, colMean, colP50, colP90, colP95, colP99, colP999, colMax},
+	},
+	{
+		name: "keys", summary: "calls, errors, latency, first and last call of each key", by: []string{"key_id", "consumer", "plan"},
+		columns: []column{colRequests, colRate, colServerErrors, colClientErrors, colTopError, colP50, colP95, colP99, colFirstSeen, colLastSeen},
+	},
+	{
+		name: "routes", summary: "the busiest operations", by: []string{"service", "method", "route"},
+		columns: []column{colRequests, colRate, colServerErrors, colClientErrors, colP50, colP95, colP99, colBytesOut, colBar},
+	},
 }
 
 // reportFlags are the flags of report.
@@ -163,7 +173,7 @@ func (r *reporter) dimensions(q question) (by []string, where []clickhouse.Condi
 	if r.flags.where == "" {
 		return by, nil, nil
 	}
-	for _, w := range strings.Split(r.flags.where, ",") {
+	for w := range strings.SplitSeq(r.flags.where, ",") {
 		d, v, ok := strings.Cut(w, "=")
 		if !ok {
 			return nil, nil, daemon.Usagef("--where %q: want dimension=value", w)
@@ -224,7 +234,7 @@ func (r *reporter) query(by []string, where []clickhouse.Condition, from, to tim
 		return !slices.ContainsFunc(dims, func(d string) bool { return !slices.Contains(s.Dimensions(), d) })
 	}
 	var level rollup.Level
-	kept := true
+	var kept bool
 	switch {
 	case within(clickhouse.SourceRequest):
 		q.Source = clickhouse.SourceRequest

@@ -171,8 +171,10 @@ func (s *summary) write(w io.Writer) error {
 		by   []string
 		rows []figures
 	}{
-		{[]string{"status"}, s.Statuses}, {[]string{"error_class", "responder"}, s.Errors},
-		{[]string{"service", "method", "route"}, s.Routes}, {[]string{"client_ip"}, s.Clients},
+		{[]string{"status"}, s.Statuses},
+		{[]string{"error_class", "responder"}, s.Errors},
+		{[]string{"service", "method", "route"}, s.Routes},
+		{[]string{"client_ip"}, s.Clients},
 	} {
 		if len(part.rows) == 0 {
 			continue

@@ -220,12 +220,13 @@ func (m *Measurer) readLedger(ctx context.Context) error {
 // completeness and decide nothing, so a failure is only counted.
 func (m *Measurer) measureDelays(ctx context.Context) {
 	if now := m.now(); now.Sub(m.delaysAt) >= delayEvery {
+		m.delaysAt = now
 		delays, err := m.ledger.EventDelays(ctx, now.Add(-delayWindow))
 		if err != nil {
 			m.metrics.failures.Inc()
 			return
 		}
-		m.delays, m.delaysAt = delays, now
+		m.delays = delays
 	}
 }
 

@@ -32,6 +32,7 @@ func (s Source) Dimensions() []string {
 		return []string{"service", "route", "method", "status", "error_class", "responder", "tenant", "environment"}
 	case SourceKey:
 		return []string{"key_id", "consumer", "plan", "service", "error_class", "tenant", "environment"}
+	case SourceRaw:
 	}
 	return []string{
 		"service", "route", "method", "status", "error_class", "responder", "tenant", "environment",
@@ -147,6 +148,7 @@ func (q SumsQuery) sql() (string, []any, error) {
 		most, first, last = "toUInt64(0)", "min(r.first_seen)", "max(r.last_seen)"
 	case SourceRaw:
 		inner = sumsRawSQL
+	case SourceRequest:
 	}
 	text := strings.Replace(sumsSQL, "{{inner}}", inner, 1)
 	text = strings.NewReplacer(

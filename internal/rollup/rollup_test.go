@@ -108,8 +108,10 @@ func TestStep(t *testing.T) {
 		length time.Duration
 		want   time.Duration
 	}{
-		{Grain10s, 2 * time.Minute, 10 * time.Second}, {Grain10s, time.Hour, 5 * time.Minute},
-		{Grain1m, time.Minute, time.Minute}, {Grain1h, 30 * 24 * time.Hour, 7 * 24 * time.Hour},
+		{Grain10s, 2 * time.Minute, 10 * time.Second},
+		{Grain10s, time.Hour, 5 * time.Minute},
+		{Grain1m, time.Minute, time.Minute},
+		{Grain1h, 30 * 24 * time.Hour, 7 * 24 * time.Hour},
 	} {
 		if got := c.grain.Step(noon, noon.Add(c.length), 24); got != c.want {
 			t.Errorf("Step over %s = %s, want %s", c.length, got, c.want)
