@@ -116,9 +116,14 @@ func TestSumsEqualBruteForce(t *testing.T) {
 		{"service and route", clickhouse.SumsQuery{Source: clickhouse.SourceRequest, Table: "request_1m", By: []string{"service", "route"}}, everything},
 		{"status at 1 h", clickhouse.SumsQuery{Source: clickhouse.SourceRequest, Table: "request_1h", By: []string{"status", "error_class", "responder"}}, everything},
 		{"over time", clickhouse.SumsQuery{Source: clickhouse.SourceRequest, Table: "request_10s", Step: 30 * time.Minute}, everything},
-		{"errors of one service", clickhouse.SumsQuery{Source: clickhouse.SourceRequest, Table: "request_1m", By: []string{"error_class"}, ErrorsOnly: true,
-			Where: []clickhouse.Condition{{Dimension: "service", Value: "s1"}}},
-			func(q request) bool { return q.dims["service"] == "s1" && q.class != "none" }},
+		{
+			"errors of one service",
+			clickhouse.SumsQuery{
+				Source: clickhouse.SourceRequest, Table: "request_1m", By: []string{"error_class"}, ErrorsOnly: true,
+				Where: []clickhouse.Condition{{Dimension: "service", Value: "s1"}},
+			},
+			func(q request) bool { return q.dims["service"] == "s1" && q.class != "none" },
+		},
 		{"keys at 1 m", clickhouse.SumsQuery{Source: clickhouse.SourceKey, Table: "key_1m", By: []string{"key_id", "consumer"}}, hasKey},
 		{"keys at 1 h", clickhouse.SumsQuery{Source: clickhouse.SourceKey, Table: "key_1h", By: []string{"key_id", "consumer"}}, hasKey},
 		{"keys at 1 d", clickhouse.SumsQuery{Source: clickhouse.SourceKey, Table: "key_1d", By: []string{"consumer", "plan"}, Step: 24 * time.Hour}, hasKey},
