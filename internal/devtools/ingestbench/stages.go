@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/envelope"
+	"gatewatch/internal/accesslog/nginx"
+	"gatewatch/internal/accesslog/normalise"
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/ingest"
+	"gatewatch/internal/kafka"
+)
+
+const (
+	sampleRows = 100_000 // messages on which the stages are measured
+	repeats    = 3
+	fetchBytes = 4 << 20
+)
+
+// decoder reads nginx JSON as `ingest run` does.
+type decoder struct {
+	inner     accesslog.Decoder
+	normalise *normalise.Normaliser // nil: decode only
+}
+
+func newDecoder(normalised bool) (*decoder, error) {
+	j, err := nginx.NewJSON(time.UTC)
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{inner: envelope.New(j)}
+	if normalised {
+		d.normalise, err = normalise.New(normalise.Config{
+			Peppers: []normalise.Pepper{{Secret: []byte(strings.Repeat("pepper", 6))}}, ClientIP: ingest.DefaultConfig().ClientIP,
+		})
+	}
+	return d, err
+}
+
+func (d *decoder) Decode(msg []byte, out *ingest.Records) error {
+	if err := d.inner.Decode(msg, &out.Entries); err != nil {
+		return err
+	}
+	if d.normalise == nil {
+		return nil
+	}
+	entries := out.Entries.All()
+	for i := range entries {
+		d.normalise.Normalise(&entries[i], &out.Entries.Arena)
+	}
+	return nil
+}
+
+// stages measures each stage alone, on one goroutine where it has one.
+func stages(ctx context.Context, client *kafka.Client, conn *clickhouse.Conn, r *result) error {
+	show := func(name string, us float64) { fmt.Printf("  %-10s%6.2f\n", name, us) }
+	var err error
+	if r.Fetch, err = fetchAll(ctx, client, r.Rows); err != nil {
+		return err
+	}
+	show("fetch", r.Fetch)
+	n := min(sampleRows, r.Rows)
+	sample, err := client.Read(ctx, topic, 0, 0, n/partitions)
+	if err != nil {
+		return err
+	}
+	decode, err := pass(sample, false, nil)
+	if err != nil {
+		return err
+	}
+	both, err := pass(sample, true, nil)
+	if err != nil {
+		return err
+	}
+	w := clickhouse.NewWriter(conn)
+	defer w.Close()
+	block := w.NewBlock(ingest.TopicConfig{Name: "sample"})
+	all, err := pass(sample, true, block)
+	if err != nil {
+		return err
+	}
+	r.Decode, r.Normalise, r.Encode = decode, max(0, both-decode), max(0, all-both)
+	show("decode", r.Decode)
+	show("normalise", r.Normalise)
+	show("encode", r.Encode)
+	// A block as large as a batch of a busy partition, under a topic of its own.
+	rows := block.Rows()
+	l := ingest.LedgerEntry{
+		Range:  ingest.Range{Topic: "sample", Last: int64(rows) - 1},
+		Format: r.Format, Messages: int64(rows), Rows: int64(rows),
+	}
+	before := cpu()
+	if err := block.Insert(ctx, l); err != nil {
+		return err
+	}
+	r.Insert = perRow(cpu()-before, rows)
+	show("insert", r.Insert)
+	return nil
+}
+
+func perRow(d time.Duration, rows int) float64 {
+	return float64(d.Nanoseconds()) / 1000 / float64(rows)
+}
+
+// pass decodes the sample and appends it to block, if there is one, some times
+// over; it returns the best time per row.
+func pass(sample []ingest.Message, normalised bool, block ingest.Block) (float64, error) {
+	d, err := newDecoder(normalised)
+	if err != nil {
+		return 0, err
+	}
+	var out ingest.Records
+	best := 0.0
+	for range repeats {
+		if block != nil {
+			block.Reset()
+		}
+		runtime.GC()
+		before := cpu()
+		for i := range sample {
+			m := &sample[i]
+			out.Entries.Reset()
+			if err := d.Decode(m.Value, &out); err != nil {
+				return 0, fmt.Errorf("message %d: %w", i, err)
+			}
+			if block == nil {
+				continue
+			}
+			entries := out.Entries.All()
+			for k := range entries {
+				block.AppendEntry(ingest.Coordinates{Offset: m.Offset, KafkaTime: m.Time, Record: k}, &entries[k])
+			}
+		}
+		if us := perRow(cpu()-before, len(sample)); best == 0 || us < best {
+			best = us
+		}
+	}
+	return best, nil
+}
+
+// fetchAll reads everything as a group does, and nothing more.
+func fetchAll(ctx context.Context, client *kafka.Client, rows int) (float64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var seen atomic.Int64
+	var begin atomic.Int64
+	group := client.NewGroup(client.Group("fetch"), []string{topic}, quiet())
+	err := group.Run(ctx, func(ctx context.Context, p ingest.Partition) error {
+		begin.CompareAndSwap(0, int64(cpu()))
+		for offset := int64(0); ctx.Err() == nil; {
+			f, err := p.Fetch(ctx, offset, fetchBytes)
+			if err != nil {
+				return nil //nolint:nilerr // the measurement is over
+			}
+			offset = f.Next
+			if seen.Add(int64(len(f.Messages))) >= int64(rows) {
+				cancel()
+			}
+		}
+		return nil
+	})
+	if err == nil && seen.Load() < int64(rows) {
+		err = fmt.Errorf("fetched %d of %d messages", seen.Load(), rows)
+	}
+	return perRow(cpu()-time.Duration(begin.Load()), rows), err
+}
+
+// whole runs the pipeline until all is committed.
+func whole(ctx context.Context, client *kafka.Client, conn *clickhouse.Conn, enginePID int, r *result) error {
+	conf := ingest.DefaultConfig()
+	conf.Start = "earliest"
+	w := clickhouse.NewWriter(conn)
+	defer w.Close()
+	ids := make([]int32, partitions)
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	group := client.Group("bench")
+	p, err := ingest.New(conf, []ingest.TopicConfig{{Name: topic, Format: r.Format}}, ingest.Deps{
+		Source: client.NewGroup(group, []string{topic}, quiet()), Sink: w,
+		NewDecoder:    func(ingest.TopicConfig) (ingest.Decoder, error) { return newDecoder(true) },
+		Mask:          func(s string) string { return s },
+		SchemaVersion: clickhouse.SchemaVersion(), Now: time.Now, Log: quiet(), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begin, own, theirs := time.Now(), cpu(), cpuOf(enginePID)
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+		commits, err := client.Committed(ctx, group, topic, ids)
+		if err != nil {
+			return err
+		}
+		stored := int64(0)
+		for _, c := range commits {
+			stored += max(0, c.Offset)
+		}
+		if stored < int64(r.Rows) {
+			continue
+		}
+		took, used := time.Since(begin), cpu()-own
+		r.RowsPerS = float64(r.Rows) / took.Seconds()
+		r.CPUPerRow, r.Engine = perRow(used, r.Rows), perRow(cpuOf(enginePID)-theirs, r.Rows)
+		r.RowsPerCore = 1e6 / r.CPUPerRow
+		cancel()
+		return <-done
+	}
+}
