@@ -28,6 +28,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 		Commands: []daemon.Command{
 			{Name: "run", Summary: "read all configured topics until stopped", Run: runRun},
 			{Name: "probe", Summary: "look at a cluster's topics, read-only, and print the configuration for them", Run: runProbe},
+			{Name: "check", Summary: "check the configuration; with --connect also the servers that it names", Run: runCheck},
 			{Name: "migrate", Summary: "bring the schema up to date; with --dry-run print the SQL", Run: runMigrate},
 			{Name: "decode", Summary: "read messages from standard input and print their fields", Run: runDecode},
 			{Name: "verify", Summary: "prove that nothing was lost or doubled", Run: runVerify},

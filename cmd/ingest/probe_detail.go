@@ -130,7 +130,11 @@ func (t *topicReport) write(p *printer) {
 	}
 	p.line("  sample    the newest %d messages of %d partitions, %d records", t.Messages, t.Partitions, t.Records)
 	if t.PerSecond > 0 {
-		p.line("  volume    %.4g messages/s; about %s a day on disk, %s at the default retention of 14 d", t.PerSecond, size(t.DiskPerDay), size(14*t.DiskPerDay))
+		days := int64(14)
+		if t.Spans {
+			days = 7
+		}
+		p.line("  volume    %.4g messages/s; about %s a day on disk, %s at the default retention of %d d", t.PerSecond, size(t.DiskPerDay), size(days*t.DiskPerDay), days)
 	}
 	if t.Readable > 0 {
 		p.line("  delay     from event to Kafka: median %s, p99 %s", millis(t.DelayP50MS), millis(t.DelayP99MS))
