@@ -126,7 +126,7 @@ func (e *PermanentError) Error() string { return e.Err.Error() }
 func (e *PermanentError) Unwrap() error { return e.Err }
 
 // ErrOffsetOutOfRange says that Kafka does not have an offset that was asked for.
-var ErrOffsetOutOfRange = errors.New("Kafka does not have this offset (retention took it, or the topic was made anew)")
+var ErrOffsetOutOfRange = errors.New("Kafka does not have this offset: retention took it, or the topic was made anew; to go on without what is gone, move the group to an offset that exists")
 
 // ErrFenced says that another member owns the partition by now.
 var ErrFenced = errors.New("another member owns this partition")

@@ -16,6 +16,11 @@ const (
 	// decompressed messages and the columns that they become.
 	fetchCost = 4 * fetchBytes
 	minMemory = 2 * fetchCost
+	// blockCost is how much memory a byte in a block is taken to need: columns
+	// have room to grow, and an insert makes another copy.
+	blockCost = 2
+	// keptBytes is the largest block whose memory is kept while there is no backlog.
+	keptBytes = 8 << 20
 
 	// behindFactor lets a batch grow that many times older while its partition is
 	// not read to the end: large batches cost the store much less.
@@ -38,6 +43,7 @@ type worker struct {
 	skew    zoneSkew
 	free    []*batch   // two: one is filled while the other is inserted
 	flying  chan error // the result of the batch that is being stored; nil: none
+	behind  bool       // there was more to read at once when the last answer came
 	skewed  time.Time  // when the time zone was last complained about
 }
 
@@ -86,8 +92,12 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 // begin empties b. The judgement of a time zone begins anew with it, so that
-// whoever rebuilds the batch judges its messages alike.
+// whoever rebuilds the batch judges its messages alike. The columns that a
+// backlog needed are not kept beyond it.
 func (w *worker) begin(b *batch, first int64) {
+	if !w.behind && b.block.Bytes() > keptBytes {
+		b.block = w.p.deps.Sink.NewBlock(w.topic)
+	}
 	b.start(first)
 	w.skew = zoneSkew{}
 }
@@ -100,7 +110,7 @@ func (w *worker) rebuild(ctx context.Context, first int64, in intent) (next int6
 	b := w.free[0]
 	w.begin(b, first)
 	for b.next <= in.last {
-		if _, err := w.fetch(ctx, b, in.last); err != nil {
+		if err := w.fetch(ctx, b, in.last); err != nil {
 			return 0, err
 		}
 	}
@@ -188,8 +198,7 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 			}
 		}
 		b.memory += fetchCost
-		behind, err := w.fetch(ctx, b, -1)
-		if err != nil {
+		if err := w.fetch(ctx, b, -1); err != nil {
 			w.release(b)
 			return err
 		}
@@ -202,7 +211,7 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 			begun = now
 		}
 		age := w.p.conf.BatchAge
-		if behind {
+		if w.behind {
 			age *= behindFactor
 		}
 		if b.block.Rows() >= w.p.conf.BatchRows || b.bytes >= w.p.conf.BatchBytes || now.Sub(begun) >= age {
@@ -218,7 +227,7 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 // settle gives back what the last answer did not need, or takes what it needed
 // beyond the estimate if there is any left.
 func (w *worker) settle(b *batch) {
-	need := int64(b.block.Bytes())
+	need := blockCost * int64(b.block.Bytes())
 	switch {
 	case need < b.memory:
 		w.p.memory.Release(b.memory - need)
@@ -233,17 +242,16 @@ func (w *worker) release(b *batch) {
 	b.memory = 0
 }
 
-// fetch asks Kafka once and adds the messages up to last (-1: all) to b. It
-// reports whether there is more to read at once.
-func (w *worker) fetch(ctx context.Context, b *batch, last int64) (behind bool, err error) {
+// fetch asks Kafka once and adds the messages up to last (-1: all) to b.
+func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
 	var f Fetched
 	t := time.Now()
-	err = w.retry(ctx, "fetch", func() (err error) {
+	err := w.retry(ctx, "fetch", func() (err error) {
 		f, err = w.part.Fetch(ctx, b.next, fetchBytes)
 		return err
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	w.p.metrics.seconds.WithLabelValues("fetch").Add(time.Since(t).Seconds())
 	t = time.Now()
@@ -257,7 +265,8 @@ func (w *worker) fetch(ctx context.Context, b *batch, last int64) (behind bool, 
 	w.p.metrics.seconds.WithLabelValues("decode").Add(time.Since(t).Seconds())
 	b.next = max(b.next, f.Next)
 	w.p.metrics.lag.WithLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID()))).Set(float64(max(0, f.End-b.next)))
-	return b.next < f.End, nil
+	w.behind = b.next < f.End
+	return nil
 }
 
 // store inserts b and commits its end. When ctx ends it is given some time to
