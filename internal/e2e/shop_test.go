@@ -31,7 +31,7 @@ func TestShop(t *testing.T) {
 	}
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
-	injected := time.Now().Add(20 * time.Second).Truncate(10 * time.Second)
+	injected := devstack.OutageAt(time.Now().Add(30 * time.Second))
 	sent := make(chan error, 1)
 	go func() {
 		sent <- load.Live(live, 200, loadgen.Scenario{Kind: loadgen.Outage, From: injected, To: injected.Add(time.Hour)})

@@ -85,7 +85,7 @@ func scene(ctx context.Context, c devstack.Config, s *screen, stack *devstack.St
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
 	start := time.Now()
-	outage := start.Add(outageAfter).Truncate(time.Second)
+	outage := devstack.OutageAt(start.Add(outageAfter))
 	sent := make(chan error, 1)
 	go func() {
 		sent <- load.Live(live, liveRate,
