@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"runtime/debug"
 	"time"
 
 	"gatewatch/internal/clickhouse"
@@ -44,6 +46,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	defer client.Close()
 
+	limitMemory(cfg.Ingest.MaxMemory)
 	reg := daemon.NewRegistry()
 	d := &ingestDaemon{cfg: cfg, conn: conn, client: client, log: log}
 	admin := daemon.NewAdmin(cfg.Ingest.Listen, *pprof, reg, log,
@@ -66,6 +69,14 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// limitMemory lets the garbage collector work harder when more is held than the
+// budget for batches and half as much again; GOMEMLIMIT goes before.
+func limitMemory(budget int) {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(int64(budget) / 2 * 3)
+	}
 }
 
 // An ingestDaemon is what run wires together.

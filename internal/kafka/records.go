@@ -38,12 +38,12 @@ var (
 // records and aborted messages. Its buffers live until the next read.
 type recordReader struct {
 	limit int // bytes of a batch when decompressed
-	crc  *crc32.Table
-	zstd *zstd.Decoder
-	gzip *gzip.Reader
-	lz4  *lz4.Reader
-	bufs [][]byte // one a compressed batch
-	used int
+	crc   *crc32.Table
+	zstd  *zstd.Decoder
+	gzip  *gzip.Reader
+	lz4   *lz4.Reader
+	bufs  [][]byte // one a compressed batch
+	used  int
 }
 
 // read sets out to the messages at or after from and returns the offset to ask for next.
