@@ -45,7 +45,7 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	fs := daemon.Flags(env, "check", "checks the configuration, and with --connect the servers that it names",
 		"gatewatch-ingest check --config gatewatch.yaml\ngatewatch-ingest check --config gatewatch.yaml --connect")
 	file := configFlag(fs)
-	connect := fs.Bool("connect", false, "talk to Kafka, ClickHouse and Alertmanager; makes a scratch table and removes it")
+	connect := fs.Bool("connect", false, "talk to Kafka, ClickHouse and Alertmanager; makes the database if there is none, a scratch table, and removes that")
 	defaults := fs.Bool("print-defaults", false, "print every field with its default and exit")
 	output := fs.String("o", "table", "`format`: table or json")
 	if err := daemon.ParseFlags(fs, args); err != nil {

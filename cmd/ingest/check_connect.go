@@ -167,9 +167,13 @@ func checkSchema(ctx context.Context, cfg *config.Config, conn *clickhouse.Conn,
 		return
 	}
 	table, view, err := conn.CheckDeduplication(ctx)
+	if clickhouse.ErrorCode(err) == codeUnknownDatabase {
+		if err = conn.MakeDatabase(ctx); err == nil {
+			found.ok("database", "%s did not exist; made it, empty", cfg.ClickHouse.Database)
+			table, view, err = conn.CheckDeduplication(ctx)
+		}
+	}
 	switch {
-	case err != nil && clickhouse.ErrorCode(err) == codeUnknownDatabase:
-		found.warn("deduplication", "check again after `gatewatch-ingest migrate`", "database %s does not exist yet", cfg.ClickHouse.Database)
 	case err != nil:
 		found.fail("deduplication", "the user needs CREATE, INSERT, SELECT and DROP on the database", "%v", clickhouse.Explain(cfg.ClickHouse, err))
 	case table != 1:

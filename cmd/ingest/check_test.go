@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -93,6 +94,14 @@ alert: {alertmanagers: [%q]}
 	closed.Address = "127.0.0.1:1"
 	missing := ch
 	missing.Database = "gatewatch_never_made"
+	if c, err := clickhouse.Open(missing); err == nil {
+		t.Cleanup(func() {
+			if err := c.Drop(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+			c.Close()
+		})
+	}
 	for _, c := range []struct {
 		name          string
 		broker, topic string
@@ -111,7 +120,7 @@ alert: {alertmanagers: [%q]}
 		{"no broker", "127.0.0.1:1", "nginx", ch, alertmanager.URL, 3, []string{"FAIL  kafka ", "ok    deduplication"}},
 		{"wrong password", broker, "nginx", wrong, alertmanager.URL, 3, []string{"FAIL  clickhouse     ClickHouse at ", "check clickhouse.username and clickhouse.password_file"}},
 		{"no clickhouse", broker, "nginx", closed, alertmanager.URL, 3, []string{"FAIL  clickhouse     ClickHouse at 127.0.0.1:1 can't be reached"}},
-		{"no database", broker, "nginx", missing, alertmanager.URL, 0, []string{"warn  schema ", "warn  deduplication  database gatewatch_never_made does not exist yet; check again after"}},
+		{"no database", broker, "nginx", missing, alertmanager.URL, 0, []string{"warn  schema ", "ok    database       gatewatch_never_made did not exist; made it, empty", "ok    deduplication"}},
 		{"alertmanager", broker, "nginx", ch, alertmanager.URL + "/wrong", 3, []string{"FAIL  alertmanager ", "404 Not Found; correct alert.alertmanagers"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -75,6 +75,11 @@ var dedupCleanup = [...]string{
 	"DROP TABLE IF EXISTS {{db}}.check_{{id}} SYNC",
 }
 
+// MakeDatabase makes the database, empty, if it is not there.
+func (c *Conn) MakeDatabase(ctx context.Context) error {
+	return c.execWithout(ctx, c.bootstrap()[0])
+}
+
 // CheckDeduplication inserts one block twice with one token into a scratch
 // table with a view, and returns how often table and view counted it: 1 and 1
 // where exactly-once works. It needs the database, and removes what it made.
