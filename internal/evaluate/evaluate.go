@@ -31,9 +31,10 @@ type Querier interface {
 
 // A Restored is a firing alert as an earlier process recorded it.
 type Restored struct {
-	SLO, ID  string
-	Severity alert.Severity
-	Since    time.Time
+	SLO, ID             string
+	Severity            alert.Severity
+	Since               time.Time
+	Labels, Annotations map[string]string
 }
 
 // Evidence is what the store knows about a failure.
@@ -47,6 +48,26 @@ type Evidence struct {
 	Classes    []Portion // error classes, largest first
 	Responders []Portion
 	Stated     float64 // share whose class the gateway itself stated
+	// FirstSeen are API versions that had no requests in the time before.
+	FirstSeen []FirstSeen
+	// Layers are those of the traces, and the gateway's own part of all requests.
+	Layers  []Layer
+	Traces  int64   // that Layers rests on, since the onset
+	Sampled float64 // share of all requests that has a trace
+	// TraceID is of one bad request that has a trace, as 32 hexadecimal digits.
+	TraceID string
+}
+
+// FirstSeen is a value that was new at a moment.
+type FirstSeen struct {
+	Dimension, Value string
+	At               time.Time
+}
+
+// A Layer is the 95th percentile of the time that requests spend in a layer itself.
+type Layer struct {
+	Name        string // gateway, service or database
+	Now, Before time.Duration
 }
 
 // A Portion is a part of all bad requests.
@@ -62,9 +83,11 @@ type Event struct {
 	Owner       string
 	Labels      map[string]string
 	Annotations map[string]string
-	Evidence    string // JSON
-	SentAt      time.Time
-	SendError   string
+	Evidence    string    // JSON
+	SentAt      time.Time // zero: not sent
+	SendError   string    // why not
+
+	quiet bool // nobody was told of the beginning, so nobody is of the end
 }
 
 // An Alert is what is posted to Alertmanager.
@@ -81,7 +104,8 @@ type Sender interface {
 	Send(ctx context.Context, alerts []Alert) error
 }
 
-// Deps is what a Loop stands on.
+// Deps is what a Loop stands on. A Loop sends nothing until every topic has been
+// read to its end once (catching up), nor about data that is long past.
 type Deps struct {
 	Query    Querier
 	Send     Sender // nil: nothing is sent

@@ -1,8 +1,6 @@
 package evaluate
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"gatewatch/internal/alert"
@@ -23,15 +21,19 @@ type Status struct {
 	Short    slo.Count
 	Period   slo.Count
 	Hour     slo.Count // the last hour
+	Usual    slo.Count // the day before the onset, while firing
 }
 
 // A Transition is a change of state at a tick.
 type Transition struct {
-	At         time.Time // tick
-	From       alert.State
-	FromSever  alert.Severity
-	Status     Status // after it
-	ResolvedID string // incident that ended, when the change ended one
+	At        time.Time // tick
+	From      alert.State
+	FromSever alert.Severity
+	Status    Status // after it
+	// Of the incident that ended, when the change ended one:
+	ResolvedID string
+	Since      time.Time // its onset
+	Total      slo.Count // from the onset to the tick, zero if that is too long ago
 }
 
 // An Evaluator judges objectives tick by tick. It is a pure function of what
@@ -47,6 +49,9 @@ type item struct {
 	status Status
 	series *series
 }
+
+// usualSpan is how long before an onset is taken for the usual state.
+const usualSpan = 24 * time.Hour
 
 const (
 	periodSum = 0 // index of the sum over the period
@@ -79,13 +84,17 @@ func (e *Evaluator) Statuses() []Status {
 	return list
 }
 
-// Restore sets the state that an earlier evaluation left for the objective of that name.
-func (e *Evaluator) Restore(name string, severity alert.Severity, since time.Time, id string) {
+// Restore sets the state that an earlier evaluation left for the objective of
+// that name; it reports whether there is one. The past has been Set before.
+func (e *Evaluator) Restore(name string, severity alert.Severity, since time.Time, id string) bool {
 	for i := range e.items {
 		if st := &e.items[i].status; st.SLO.Name == name {
 			st.State, st.Severity, st.Since, st.ID = alert.Firing, severity, since, id
+			st.Usual = e.items[i].series.between(since.Add(-usualSpan), since)
+			return true
 		}
 	}
+	return false
 }
 
 // Begin moves the series to tick without judging; points of all grains follow by Set.
@@ -96,10 +105,11 @@ func (e *Evaluator) Begin(tick time.Time) {
 	}
 }
 
-// Set replaces the counts of windows that began before the tick.
-func (e *Evaluator) Set(i int, points []Point) {
+// Set replaces the counts of objective i's windows of that grain, as far as
+// they began before the tick.
+func (e *Evaluator) Set(i int, g rollup.Grain, points []Point) {
 	for _, p := range points {
-		e.items[i].series.set(p)
+		e.items[i].series.set(g, p)
 	}
 }
 
@@ -134,8 +144,12 @@ func (e *Evaluator) judge(it *item) (Transition, bool) {
 	case severity == alert.None && before.State != alert.Firing:
 		return Transition{}, false
 	case severity == alert.None:
-		st.State, st.ID, st.Since = alert.Resolved, "", time.Time{}
-		return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st, ResolvedID: before.ID}, true
+		st.State, st.ID, st.Since, st.Usual = alert.Resolved, "", time.Time{}, slo.Count{}
+		t := Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st, ResolvedID: before.ID, Since: before.Since}
+		if e.tick.Sub(before.Since) <= minuteReach {
+			t.Total = it.series.between(before.Since, e.tick.Add(time.Minute))
+		}
+		return t, true
 	case before.State == alert.Firing:
 		st.State = alert.Firing
 		return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st}, severity != before.Severity
@@ -143,6 +157,7 @@ func (e *Evaluator) judge(it *item) (Transition, bool) {
 	st.State = alert.Firing
 	st.Since = it.series.onset(st.Window.Factor*st.SLO.Budget(), e.longer)
 	st.ID = alert.ID(st.SLO.Name, st.Since)
+	st.Usual = it.series.between(st.Since.Add(-usualSpan), st.Since)
 	return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st}, true
 }
 
@@ -152,12 +167,18 @@ type Span struct {
 	From, To time.Time
 }
 
+// pastMargin is how much more than the longest fine window is read finely.
+const pastMargin = 10 * time.Minute
+
 // Past returns how the past before tick is read at the start: finely where
 // windows are short, coarsely where they are long.
 func Past(tick time.Time, slos []slo.SLO) []Span {
-	longest := slices.MaxFunc(slos, func(a, b slo.SLO) int { return cmp.Compare(a.Period, b.Period) }).Period
-	fine := tick.Add(-6*time.Hour - 10*time.Minute).Truncate(time.Minute)
-	minutes := tick.Add(-3*24*time.Hour - 6*time.Hour).Truncate(time.Hour)
+	longest := minuteReach
+	for _, s := range slos {
+		longest = max(longest, s.Period)
+	}
+	fine := tick.Add(-fineReach - pastMargin).Truncate(time.Minute)
+	minutes := tick.Add(-minuteReach - fineReach).Truncate(time.Hour)
 	return []Span{
 		{rollup.Grain1h, tick.Add(-longest).Truncate(time.Hour), minutes},
 		{rollup.Grain1m, minutes, fine},

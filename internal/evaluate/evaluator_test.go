@@ -37,7 +37,7 @@ func TestSeriesSums(t *testing.T) {
 		for range r.IntN(4) {
 			at := end.Add(-time.Duration(1+r.IntN(380)) * 10 * time.Second) // up to 63 min: partly outside
 			p := Point{at, slo.Count{Valid: int64(r.IntN(100)), Bad: int64(r.IntN(5))}}
-			s.set(p)
+			s.set(rollup.Grain10s, p)
 			truth[at.Unix()/10] = p.Count
 		}
 		// What fell out of the longest window is gone for good.
@@ -111,7 +111,7 @@ type change struct {
 func TestBacktest(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	m := memory{outage(begin, begin.Add(10*time.Minute), 0.2)}
-	got, err := Backtest(t.Context(), m, []slo.SLO{objective("a")}, begin.Add(-time.Hour), begin.Add(2*time.Hour))
+	got, err := Backtest(t.Context(), m, []slo.SLO{objective("a")}, begin.Add(-time.Hour), begin.Add(2*time.Hour), time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,12 +141,12 @@ func TestRestart(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	m := memory{outage(begin, begin.Add(3*time.Hour), 0.3)}
 	slos := []slo.SLO{objective("a")}
-	whole, err := Backtest(t.Context(), m, slos, begin.Add(-time.Minute), begin.Add(5*time.Hour))
+	whole, err := Backtest(t.Context(), m, slos, begin.Add(-time.Minute), begin.Add(5*time.Hour), time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	middle := begin.Add(30 * time.Minute)
-	first, err := Backtest(t.Context(), m, slos, begin.Add(-time.Minute), middle)
+	first, err := Backtest(t.Context(), m, slos, begin.Add(-time.Minute), middle, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.Set(0, points)
+		e.Set(0, span.Grain, points)
 	}
 	e.Restore("a", last.Severity, last.Since, last.ID)
 	rest := e.Judge()
@@ -168,7 +168,7 @@ func TestRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.Set(0, points)
+		e.Set(0, rollup.Grain10s, points)
 		rest = append(rest, e.Judge()...)
 	}
 	if diff := cmp.Diff(append(changes(first, begin), changes(rest, begin)...), changes(whole, begin)); diff != "" {

@@ -20,6 +20,7 @@ type metrics struct {
 	burn      *prometheus.GaugeVec
 	firing    *prometheus.GaugeVec
 	sent      prometheus.Counter
+	age       prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -32,8 +33,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		burn:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_alert_burn_rate", Help: "How many times faster than allowed the budget is spent."}, []string{"slo", "window"}),
 		firing:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_alert_firing", Help: "1 while the objective's alert fires."}, []string{"slo", "severity"}),
 		sent:      prometheus.NewCounter(prometheus.CounterOpts{Name: "gatewatch_alert_notifications_total", Help: "Alerts posted to Alertmanager, repetitions included."}),
+		age:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatewatch_alert_data_age_seconds", Help: "How long ago data was last complete."}),
 	}
-	reg.MustRegister(m.ticks, m.lastTick, m.duration, m.errors, m.remaining, m.burn, m.firing, m.sent)
+	reg.MustRegister(m.ticks, m.lastTick, m.duration, m.errors, m.remaining, m.burn, m.firing, m.sent, m.age)
 	for _, r := range []string{"query", "record", "send"} {
 		m.errors.WithLabelValues(r)
 	}

@@ -1,57 +1,26 @@
 package evaluate
 
 import (
-	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
-	"gatewatch/internal/alert"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
 	"gatewatch/internal/suspect"
 )
 
-// A finding is all that a page tells.
-type finding struct {
-	status   Status
-	evidence Evidence
-	suspects []suspect.Suspect
-	reach    suspect.Reach
-	owner    owner.Answer
-	runbook  runbook.Found
-	complete time.Time // data is complete until
-	now      time.Time
-}
-
-// signal puts a finding into the terms by which runbooks match.
-func (f *finding) signal() runbook.Signal {
-	s := runbook.Signal{
-		Kind: "slo_burn", Service: f.status.SLO.Service, Route: f.status.SLO.SLI.Route,
-		Severity: f.status.Severity.String(), Window: strings.ReplaceAll(slo.Span(f.status.Window.Long), " ", ""), Reach: f.reach.Name,
-	}
-	if f.reach.Name == "one_route" {
-		_, s.Route, _ = strings.Cut(f.reach.Suspect.Value, " ")
-	}
-	if f.status.SLO.SLI.Kind == slo.Latency {
-		s.Kind = "latency_burn"
-		return s
-	}
-	if len(f.evidence.Classes) > 0 {
-		s.ErrorClass = f.evidence.Classes[0].Name
-	}
-	if len(f.evidence.Responders) > 0 {
-		s.Responder = f.evidence.Responders[0].Name
-	}
-	return s
-}
-
 const (
-	maxFirstLine = 110
+	maxFirstLine = 110 // characters
 	maxLines     = 25
-	maxPage      = 4096
+	maxPage      = 4096 // bytes
+	maxName      = 60   // characters of a name from outside
 	shownParts   = 3
+	minCell      = 20 // requests of a value that "all" speaks of
 )
 
 // A page is made line by line; what is not known is left out.
@@ -61,49 +30,107 @@ func (p *page) add(name, format string, args ...any) {
 	p.lines = append(p.lines, strings.TrimRight(fmt.Sprintf("%-9s", name)+fmt.Sprintf(format, args...), " "))
 }
 
-// text writes the page for people. Line 1 fits a lock screen; no line holds a
-// client address, a raw path or a query.
-func (f *finding) text(c Config) string {
-	st, ev := &f.status, &f.evidence
-	var p page
-	first := fmt.Sprintf("[%s] %s %s %s: %s failing", strings.ToUpper(st.Severity.String()), st.SLO.Service, st.SLO.SLI.Kind, st.SLO.Percent(), percent(ev.Now.Ratio()))
-	if st.SLO.SLI.Kind == slo.Latency {
-		first = fmt.Sprintf("[%s] %s latency %s under %s: %s slower", strings.ToUpper(st.Severity.String()), st.SLO.Service, st.SLO.Percent(), st.SLO.SLI.Threshold, percent(ev.Now.Ratio()))
-	}
-	if ev.Before.Valid > 0 {
-		first += fmt.Sprintf(" (usual %s)", percent(ev.Before.Ratio()))
-	}
-	first += fmt.Sprintf(" since %s UTC, ongoing", st.Since.Format("15:04"))
-	p.lines = append(p.lines, cut(first, maxFirstLine))
-	impact := fmt.Sprintf("%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
-	if ev.ActiveConsumers > 0 {
-		impact += fmt.Sprintf(" · %d of %d consumers", ev.Consumers, ev.ActiveConsumers)
-	}
-	p.add("Impact", "%s", impact)
-	p.add("Reach", "%s", f.reach)
-	f.failing(&p)
-	if len(f.suspects) > 0 {
-		var parts []string
-		for i, s := range f.suspects[:min(shownParts, len(f.suspects))] {
-			parts = append(parts, fmt.Sprintf("%d %s %s (%.0f %%, %.1fx its share)", i+1, s.Dimension, s.Value, 100*min(1, s.Share), s.Lift))
-		}
-		p.add("Suspects", "%s", strings.Join(parts, "  "))
-	}
-	for i, step := range f.runbook.Steps(f.vars()) {
+func (p *page) text() string {
+	return cut(strings.Join(p.lines[:min(maxLines, len(p.lines))], "\n"), maxPage)
+}
+
+func (p *page) steps(found runbook.Found, vars map[string]string) {
+	for i, step := range found.Steps(vars) {
 		name := ""
 		if i == 0 {
 			name = "DO NOW"
 		}
 		p.add(name, "%d %s", i+1, step)
 	}
-	if f.runbook.Runbook != nil {
-		p.add("Runbook", "%s § %s; %s %s", f.runbook.Runbook.Name, f.runbook.Section.Title, f.runbook.Reason, f.runbook.Link(c.runbookBase(), f.vars()))
+}
+
+func (p *page) runbook(found runbook.Found, base string, vars map[string]string) {
+	if found.Runbook != nil {
+		p.add("Runbook", "%s § %s; %s %s", found.Runbook.Name, found.Section.Title, found.Reason, found.Link(base, vars))
 	}
+}
+
+// text writes the page for people. Line 1 fits a lock screen; no line holds a
+// client address, a raw path or a query.
+func (f *finding) text(c Config) string {
+	st, ev := &f.status, &f.evidence
+	p := page{lines: []string{f.first()}}
+	impact := fmt.Sprintf("%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
+	if ev.ActiveConsumers > 0 {
+		impact += fmt.Sprintf(" · %s of %s consumers", thousands(ev.Consumers), thousands(ev.ActiveConsumers))
+	}
+	p.add("Impact", "%s", impact)
+	if len(ev.Cells) > 0 {
+		p.add("Reach", "%s", shorten(tidy(f.reach.String()), maxFirstLine)+f.breadth())
+	}
+	f.failing(&p)
+	f.changed(&p)
+	if len(f.suspects) > 0 {
+		var parts []string
+		for i, s := range f.suspects[:min(shownParts, len(f.suspects))] {
+			parts = append(parts, fmt.Sprintf("%d %s (%.0f %%, %s)", i+1, suspectName(s), 100*min(1, s.Share), lift(s.Lift)))
+		}
+		p.add("Suspects", "%s", strings.Join(parts, "  "))
+	}
+	vars := f.vars()
+	p.steps(f.runbook, vars)
+	p.runbook(f.runbook, c.runbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(f.owner))
+	f.layers(&p)
 	f.budget(&p)
-	p.add("Data", "complete until %s, %s before sending", f.complete.UTC().Format(time.TimeOnly), age(f.now.Sub(f.complete)))
-	p.add("Links", "%s", fmt.Sprintf("`gatewatch-alert explain %s` · silence: Alertmanager, slo=%s", st.ID, st.SLO.Name))
-	return cut(strings.Join(p.lines[:min(maxLines, len(p.lines))], "\n"), maxPage)
+	p.add("Data", "complete until %s, %s before sending%s", f.complete.UTC().Format(time.TimeOnly), age(f.now.Sub(f.complete)), f.effective())
+	links := []string{fmt.Sprintf("`gatewatch-alert explain %s`", st.ID)}
+	if ev.TraceID != "" {
+		links = append(links, "trace "+ev.TraceID)
+	}
+	if len(c.Alertmanagers) > 0 {
+		links = append(links, "silence "+strings.TrimRight(c.Alertmanagers[0], "/")+"/#/silences/new?filter="+url.QueryEscape(fmt.Sprintf("{slo=%q}", st.SLO.Name)))
+	}
+	p.add("Links", "%s", strings.Join(links, " · "))
+	return p.text()
+}
+
+// first is line 1: whatever it says fits, and only the name of what fails is
+// shortened for that.
+func (f *finding) first() string {
+	st, ev := &f.status, &f.evidence
+	what, how := fmt.Sprintf("%s %s", st.SLO.SLI.Kind, st.SLO.Percent()), "failing"
+	if st.SLO.SLI.Kind == slo.Latency {
+		what, how = fmt.Sprintf("latency %s under %s", st.SLO.Percent(), st.SLO.SLI.Threshold), "slower"
+	}
+	rest := fmt.Sprintf(" %s: %s %s", what, percent(ev.Now.Ratio()), how)
+	if st.Usual.Valid > 0 {
+		rest += fmt.Sprintf(" (usual %s)", percent(st.Usual.Ratio()))
+	}
+	rest += fmt.Sprintf(" since %s UTC, ongoing", st.Since.UTC().Format("15:04"))
+	head := "[" + strings.ToUpper(st.Severity.String()) + "] "
+	name := st.SLO.Service
+	if st.SLO.SLI.Route != "" {
+		name += " " + strings.TrimSpace(st.SLO.SLI.Method+" "+st.SLO.SLI.Route)
+	}
+	return head + shorten(tidy(name), maxFirstLine-utf8.RuneCountInString(head+rest)) + rest
+}
+
+// breadth says over which dimensions the failure is spread evenly.
+func (f *finding) breadth() string {
+	mean := f.evidence.Now.Ratio()
+	text := ""
+	for _, dim := range []struct{ name, plural string }{{"region", "all regions"}, {"node", "all nodes"}} {
+		n, all := 0, true
+		for _, c := range f.evidence.Cells {
+			if c.Dimension == dim.name && c.Value != "" && c.Now.Valid >= minCell {
+				n++
+				all = all && c.Now.Ratio() > mean/2
+			}
+		}
+		if n > 1 && all {
+			text += ", " + dim.plural
+		}
+	}
+	if text == "" {
+		return ""
+	}
+	return ";" + text[1:]
 }
 
 func (f *finding) failing(p *page) {
@@ -121,7 +148,60 @@ func (f *finding) failing(p *page) {
 	} else if ev.Stated > 0.1 {
 		how = fmt.Sprintf("%.0f %% stated by the gateway, else inferred", 100*ev.Stated)
 	}
-	p.add("Failing", "%s (%s)", strings.Join(parts, ", "), how)
+	line := fmt.Sprintf("%s (%s)", strings.Join(parts, ", "), how)
+	if len(ev.Responders) > 0 && ev.Responders[0].Name == "upstream" && ev.Responders[0].Share > 0.95 {
+		line += "; the gateway itself is fine"
+	}
+	p.add("Failing", "%s", line)
+}
+
+// around is how near to the onset a change must be to be told, and how long after it.
+const (
+	around = 30 * time.Minute
+	after  = time.Minute
+)
+
+func (f *finding) changed(p *page) {
+	var parts []string
+	for _, c := range f.evidence.FirstSeen {
+		before := f.status.Since.Sub(c.At)
+		if before > around || before < -after {
+			continue
+		}
+		when := age(before) + " before onset"
+		if before < 0 {
+			when = "at onset"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s %s first seen, %s", c.At.UTC().Format("15:04"), c.Dimension, clean(c.Value), when))
+	}
+	if len(parts) > 0 {
+		p.add("Changed", "%s", strings.Join(parts[:min(shownParts, len(parts))], "  "))
+	}
+}
+
+func (f *finding) layers(p *page) {
+	ev := &f.evidence
+	if len(ev.Layers) == 0 || ev.Traces == 0 {
+		return
+	}
+	var parts []string
+	for i, l := range ev.Layers {
+		at := ""
+		if i == 0 {
+			at = " at p95"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s%s", l.Name, rise(l.Now-l.Before), at))
+	}
+	p.add("Layers", "%s (%s of requests have a trace, n = %s)", strings.Join(parts, ", "), percent(ev.Sampled), thousands(ev.Traces))
+}
+
+// effective names the latency that is counted by, where it is not the stated one.
+func (f *finding) effective() string {
+	if f.status.SLO.SLI.Kind != slo.Latency {
+		return ""
+	}
+	_, edge := f.status.SLO.SLI.Bucket()
+	return fmt.Sprintf("; counted as slower than %s", edge.Round(10*time.Microsecond))
 }
 
 func (f *finding) budget(p *page) {
@@ -140,22 +220,6 @@ func (f *finding) budget(p *page) {
 	p.add("Budget", "%s", line)
 }
 
-// vars are what a runbook's steps may mention.
-func (f *finding) vars() map[string]string {
-	v := map[string]string{
-		"service": f.status.SLO.Service, "slo": f.status.SLO.Name, "since": f.status.Since.UTC().Format(time.RFC3339), "alert": f.status.ID,
-	}
-	for _, s := range f.suspects {
-		if v[s.Dimension] == "" {
-			v[s.Dimension] = s.Value
-		}
-	}
-	if len(f.evidence.Classes) > 0 {
-		v["error_class"] = f.evidence.Classes[0].Name
-	}
-	return v
-}
-
 func ownerLine(a owner.Answer) string {
 	parts := []string{a.Team.Name}
 	if a.Team.OnCall != "" {
@@ -170,45 +234,58 @@ func ownerLine(a owner.Answer) string {
 	if a.Source != "" {
 		line += " (" + a.Source + ")"
 	}
-	return line
+	return tidy(line)
 }
 
 // resolvedText is the page of an end.
-func (f *finding) resolvedText(id string, since time.Time, severity alert.Severity) string {
-	st := &f.status
-	return fmt.Sprintf("[RESOLVED] %s %s %s: %s after %s\nFailed   %s of %s requests since %s UTC\nBudget   %.0f %% of %s left\nLinks    `gatewatch-alert explain %s`",
-		st.SLO.Service, st.SLO.SLI.Kind, st.SLO.Percent(), severity, age(f.now.Sub(since)),
-		thousands(f.evidence.Now.Bad), thousands(f.evidence.Now.Valid), since.UTC().Format("15:04"),
-		100*st.SLO.Remaining(st.Period), slo.Span(st.SLO.Period), id)
+func resolvedText(t *Transition) string {
+	st := &t.Status
+	var p page
+	rest := fmt.Sprintf(" %s %s: %s ended after %s", st.SLO.SLI.Kind, st.SLO.Percent(), t.FromSever, age(t.At.Sub(t.Since)))
+	head := "[RESOLVED] "
+	p.lines = append(p.lines, head+shorten(tidy(st.SLO.Service), maxFirstLine-utf8.RuneCountInString(head+rest))+rest)
+	if t.Total.Valid > 0 {
+		p.add("Failed", "%s of %s requests since %s UTC", thousands(t.Total.Bad), thousands(t.Total.Valid), t.Since.UTC().Format("15:04"))
+		if st.Period.Valid > 0 {
+			p.add("Budget", "%s spent by it; %.0f %% of %s left", percent(float64(t.Total.Bad)/(st.SLO.Budget()*float64(st.Period.Valid))), 100*st.SLO.Remaining(st.Period), slo.Span(st.SLO.Period))
+		}
+	}
+	p.add("Links", "`gatewatch-alert explain %s`", t.ResolvedID)
+	return p.text()
 }
 
-// explanation is what `explain` shows and the store keeps.
-func (f *finding) explanation() string {
-	type window struct {
-		Window    string  `json:"window"`
-		Valid     int64   `json:"valid"`
-		Bad       int64   `json:"bad"`
-		Burn      float64 `json:"burn"`
-		Threshold float64 `json:"threshold"`
+func suspectName(s suspect.Suspect) string {
+	if s.Dimension == "route" { // its value is method and template
+		return clean(s.Value)
 	}
-	st := &f.status
-	b, err := json.Marshal(map[string]any{
-		"reason": st.Reason, "onset": st.Since, "complete_until": f.complete.UTC(),
-		"long":  window{slo.Span(st.Window.Long), st.Long.Valid, st.Long.Bad, st.SLO.Burn(st.Long), st.Window.Factor},
-		"short": window{slo.Span(st.Window.Short), st.Short.Valid, st.Short.Bad, st.SLO.Burn(st.Short), st.Window.Factor},
-		"now":   f.evidence.Now, "before": f.evidence.Before, "reach": f.reach.Name, "suspects": f.suspects,
-		"classes": f.evidence.Classes, "responders": f.evidence.Responders, "runbook_reason": f.runbook.Reason, "runbook_others": f.runbook.Others,
-	})
-	if err != nil {
-		return "{}"
+	return s.Dimension + " " + clean(s.Value)
+}
+
+func lift(x float64) string {
+	if x >= 10 {
+		return fmt.Sprintf("%.0fx its share", x)
 	}
-	return string(b)
+	return fmt.Sprintf("%.1fx its share", x)
+}
+
+// rise writes a change of latency for people.
+func rise(d time.Duration) string {
+	switch a := d.Abs(); {
+	case a < time.Millisecond:
+		return "0"
+	case a < time.Second:
+		return fmt.Sprintf("%+d ms", d.Milliseconds())
+	default:
+		return fmt.Sprintf("%+.1f s", d.Seconds())
+	}
 }
 
 func percent(ratio float64) string {
 	switch p := 100 * ratio; {
 	case p == 0:
 		return "0 %"
+	case p < 0.01:
+		return "< 0.01 %"
 	case p < 1:
 		return fmt.Sprintf("%.2f %%", p)
 	default:
@@ -238,6 +315,32 @@ func age(d time.Duration) string {
 	}
 }
 
+// clean makes a name from outside fit to be a word of a page: short, on one
+// line, with nothing that hides or turns text.
+func clean(s string) string { return shorten(tidy(s), maxName) }
+
+// tidy takes away what could forge a line of a page or hide text.
+func tidy(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r) || unicode.IsControl(r):
+			return ' '
+		case unicode.Is(unicode.Cf, r) || r == utf8.RuneError:
+			return -1
+		}
+		return r
+	}, s), unicode.IsSpace), " ")
+}
+
+// shorten returns the beginning of s, at most n characters with a mark that
+// something is missing.
+func shorten(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:max(0, n-1)]) + "…"
+}
+
 // cut shortens s to at most n bytes, at a rune's border.
 func cut(s string, n int) string {
 	if len(s) <= n {
@@ -247,4 +350,20 @@ func cut(s string, n int) string {
 		n--
 	}
 	return s[:n]
+}
+
+// external is where people reach this process.
+func (c Config) external() string {
+	if c.ExternalURL != "" {
+		return strings.TrimRight(c.ExternalURL, "/")
+	}
+	return "http://" + c.Listen
+}
+
+// runbookBase begins links to runbooks.
+func (c Config) runbookBase() string {
+	if c.Runbooks.BaseURL != "" {
+		return strings.TrimRight(c.Runbooks.BaseURL, "/")
+	}
+	return c.external() + "/runbooks"
 }

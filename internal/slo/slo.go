@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/alert"
 	"gatewatch/internal/histogram"
 )
@@ -38,8 +39,34 @@ type SLI struct {
 	Kind Kind
 	// Threshold of a latency indicator.
 	Threshold time.Duration
-	// Route and Method narrow the service down; empty is all.
-	Route, Method string
+	// Route, Method, Environment and Tenant narrow the service down; empty is all.
+	Route, Method       string
+	Environment, Tenant string
+	// Bad are the error classes that count as bad, Excluded those that count
+	// neither way. Nil: what the Kind says.
+	Bad, Excluded []accesslog.ErrorClass
+}
+
+// BadClasses returns the error classes that count as bad.
+func (s SLI) BadClasses() []accesslog.ErrorClass {
+	if s.Bad != nil {
+		return s.Bad
+	}
+	var list []accesslog.ErrorClass
+	for _, c := range accesslog.ErrorClasses() {
+		if c.Server() {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// ExcludedClasses returns the error classes that count neither as good nor as bad.
+func (s SLI) ExcludedClasses() []accesslog.ErrorClass {
+	if s.Excluded != nil {
+		return s.Excluded
+	}
+	return []accesslog.ErrorClass{accesslog.ClientQuota}
 }
 
 // Bucket returns the histogram bucket up to whose upper bound a request is
@@ -58,7 +85,8 @@ type SLO struct {
 	Target  float64 // share of good among valid requests, in (0, 1)
 	Period  time.Duration
 	Windows []AlertWindow
-	// MinBad is how many bad requests the long window must hold before an alert fires. Default 3.
+	// MinBad is how many bad requests the long window must hold before an alert
+	// fires. Default 3. 0 switches the whole guard against low traffic off.
 	MinBad int64
 	// Owner and Runbook are those that the file names, if it does.
 	Owner, Runbook string
@@ -79,6 +107,9 @@ type AlertWindow struct {
 	Factor      float64 // burn rate: 1 spends exactly the budget in the period
 	Severity    alert.Severity
 }
+
+// defaultMinBad is the MinBad of an objective that states none.
+const defaultMinBad = 3
 
 // DefaultWindows returns the pairs for a period of 30 days (SRE Workbook, table 5-8, and one more ticket).
 func DefaultWindows() []AlertWindow {
@@ -133,6 +164,7 @@ func (s SLO) Decide(w AlertWindow, long, short Count) Decision {
 		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(long), Span(w.Long), w.Factor)}
 	case short.Ratio() <= limit:
 		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(short), Span(w.Short), w.Factor)}
+	case s.MinBad <= 0:
 	case long.Bad < s.MinBad:
 		return Decision{false, fmt.Sprintf("too few requests: %d bad, at least %d needed", long.Bad, s.MinBad)}
 	case AtLeast(long.Bad, long.Valid, limit) >= 1-confidence:
@@ -215,6 +247,9 @@ func incompleteBeta(a, b, x float64) float64 {
 	return front * f
 }
 
+// minWindow is the shortest window of an alert.
+const minWindow = time.Minute
+
 // Validate reports what is wrong with an objective.
 func (s SLO) Validate() error {
 	var errs []error
@@ -229,6 +264,19 @@ func (s SLO) Validate() error {
 	}
 	if s.SLI.Kind == Latency && s.SLI.Threshold <= 0 {
 		fault("a latency indicator needs a threshold")
+	}
+	if s.SLI.Kind == Latency && s.SLI.Threshold > time.Hour {
+		fault("threshold %s is above 1h", s.SLI.Threshold)
+	}
+	for i, w := range s.Windows {
+		if w.Short < minWindow || w.Long <= w.Short || w.Long > s.Period || w.Long%time.Minute != 0 || w.Short%time.Minute != 0 {
+			fault("windows %s and %s must be whole minutes, the short one below the long one, and that within the period", w.Long, w.Short)
+		}
+		for _, other := range s.Windows[:i] {
+			if other.Long == w.Long && other.Short == w.Short {
+				fault("windows %s and %s are there twice", Span(w.Long), Span(w.Short))
+			}
+		}
 	}
 	if s.Period < 24*time.Hour || s.Period > 90*24*time.Hour {
 		fault("time window %s must be from 1d to 90d", s.Period)

@@ -1,0 +1,182 @@
+package clickhouse_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/alert"
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/clickhouse/clickhousetest"
+	"gatewatch/internal/evaluate"
+	"gatewatch/internal/rollup"
+	"gatewatch/internal/slo"
+	"gatewatch/internal/suspect"
+)
+
+// fillFailure stores two hours of a service that answers one request a second:
+// GET /a by upstream u1 and POST /b by u2 in turn, 10 ms and 400 ms. In the last
+// ten minutes u2 fails; every tenth request of the whole is over its quota.
+func fillFailure(t *testing.T, conn *clickhouse.Conn, end time.Time) {
+	t.Helper()
+	for _, q := range []string{
+		`INSERT INTO access_log (ts, kafka_time, tenant, environment, service, route, method, status, error_class, responder, error_evidence,
+			latency_us, upstream_latency_us, gateway_latency_us, upstream, node, region, api_version, consumer, plan, trace_id)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 't', if(number %% 4 = 3, 'test', 'live'), 'payments',
+			if(number %% 2 = 0, '/a', '/b'), if(number %% 2 = 0, 'GET', 'POST'), 200,
+			multiIf(number %% 10 = 0, 'client_quota', number %% 2 = 1 AND number < 600, 'upstream_timeout', 'none'),
+			if(number %% 2 = 1 AND number < 600, 'upstream', 'unknown'), 'stated',
+			if(number %% 2 = 0, 10000, 400000), if(number %% 2 = 0, 9000, 399000), 1000, if(number %% 2 = 0, 'u1', 'u2'), concat('n', toString(intDiv(number, 2) %% 2)), 'eu',
+			if(number < 900, 'v2', 'v1'), concat('c', toString(number %% 7)), 'gold', if(number < 600, unhex('4bf92f3577b34da6a3ce929d0e0e4736'), '')
+		FROM numbers(7200)`,
+		// Traces: the service itself takes 5 ms, then 905 ms; its database 2 ms.
+		`INSERT INTO span (ts, kafka_time, trace_id, service, kind, duration_us, db_system)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 10000 * toInt64(number) - 1, 'UTC') AS t, t, reinterpretAsFixedString(toUInt128(number + 1)), 'payments', k,
+			if(k = 'client', 2000, if(number < 60, 907000, 7000)), if(k = 'client', 'postgresql', '')
+		FROM numbers(720) ARRAY JOIN ['server', 'client'] AS k`,
+	} {
+		if err := conn.Exec(t.Context(), fmt.Sprintf(q, end.UnixMilli())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEvaluateQueries(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	end := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
+	fillFailure(t, conn, end)
+	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
+	sum := func(s slo.SLO, g rollup.Grain, from, to time.Time) (sum slo.Count, n int) {
+		t.Helper()
+		points, err := conn.Counts(t.Context(), s, g, from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range points {
+			sum.Valid += p.Valid
+			sum.Bad += p.Bad
+		}
+		return sum, len(points)
+	}
+	route, live, all, lax, fast := s, s, s, s, s
+	route.SLI.Route, route.SLI.Method = "/b", "POST"
+	live.SLI.Environment, live.SLI.Tenant = "live", "t"
+	all.SLI.Excluded = []accesslog.ErrorClass{}
+	lax.SLI.Bad = []accesslog.ErrorClass{accesslog.ClientQuota}
+	lax.SLI.Excluded = []accesslog.ErrorClass{accesslog.UpstreamTimeout}
+	fast.SLI.Kind, fast.SLI.Threshold = slo.Latency, 100*time.Millisecond
+	for _, c := range []struct {
+		name string
+		slo  slo.SLO
+		want slo.Count
+	}{
+		{"availability", s, slo.Count{Valid: 6480, Bad: 300}},
+		{"one route", route, slo.Count{Valid: 3600, Bad: 300}},
+		{"one environment", live, slo.Count{Valid: 4680, Bad: 150}},
+		{"quota counted", all, slo.Count{Valid: 7200, Bad: 300}},
+		{"other classes", lax, slo.Count{Valid: 6900, Bad: 720}},
+		{"latency", fast, slo.Count{Valid: 6180, Bad: 3300}}, // 3,600 of /b without the 300 that failed
+	} {
+		for _, g := range []rollup.Grain{rollup.Grain10s, rollup.Grain1m, rollup.Grain1h} {
+			got, n := sum(c.slo, g, end.Add(-2*time.Hour), end)
+			if got != c.want {
+				t.Errorf("%s at %s: %+v, want %+v", c.name, time.Duration(g), got, c.want)
+			}
+			if windows := int(2 * time.Hour / time.Duration(g)); n != windows && c.name == "availability" {
+				t.Errorf("%s at %s: %d windows, want %d", c.name, time.Duration(g), n, windows)
+			}
+		}
+	}
+	if got, _ := sum(s, rollup.Grain10s, end.Add(-time.Minute), end); got != (slo.Count{Valid: 54, Bad: 30}) {
+		t.Errorf("the last minute: %+v", got)
+	}
+}
+
+func TestEvidence(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	end := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
+	fillFailure(t, conn, end)
+	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
+	ev, err := conn.Evidence(t.Context(), s, end.Add(-10*time.Minute), end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells := map[string]suspect.Cell{}
+	for _, c := range ev.Cells {
+		cells[c.Dimension+" "+c.Value] = c
+	}
+	ev.Cells = nil
+	want := evaluate.Evidence{
+		Now: slo.Count{Valid: 540, Bad: 300}, Before: slo.Count{Valid: 3240}, From: end.Add(-10 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
+		Classes: []evaluate.Portion{{Name: "upstream_timeout", Share: 1}}, Responders: []evaluate.Portion{{Name: "upstream", Share: 1}}, Stated: 1,
+		FirstSeen: []evaluate.FirstSeen{{Dimension: "version", Value: "v2", At: end.Add(-15*time.Minute + time.Second - time.Millisecond)}},
+		Layers: []evaluate.Layer{
+			{Name: "service", Now: 905 * time.Millisecond, Before: 5 * time.Millisecond},
+			{Name: "database", Now: 2 * time.Millisecond, Before: 2 * time.Millisecond},
+			{Name: "gateway", Now: time.Millisecond, Before: time.Millisecond},
+		},
+		Traces: 60, Sampled: 60.0 / 540, TraceID: "4bf92f3577b34da6a3ce929d0e0e4736",
+	}
+	if diff := cmp.Diff(ev, want, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+		t.Errorf("evidence (-got +want):\n%s", diff)
+	}
+	for name, want := range map[string]slo.Count{
+		"upstream u2": {Valid: 300, Bad: 300}, "route POST /b": {Valid: 300, Bad: 300}, "node n0": {Valid: 270, Bad: 150}, "region eu": {Valid: 540, Bad: 300}, "version v2": {Valid: 540, Bad: 300},
+	} {
+		if got := cells[name].Now; got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	if _, ok := cells["upstream u1"]; ok {
+		t.Error("an upstream without a failure is a suspect")
+	}
+}
+
+// TestAlertEvents: what is recorded twice is there once, what was sent later
+// counts as sent, and what fires is found with its labels.
+func TestAlertEvents(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	at := time.Date(2026, 3, 2, 3, 11, 20, 0, time.UTC)
+	var e evaluate.Event
+	e.At, e.From, e.AlertID, e.Owner, e.Evidence = at, alert.Inactive, "3f9a11bb", "team-a", "{}"
+	e.Status.SLO = slo.SLO{Name: "p", Service: "payments"}
+	e.Status.State, e.Status.Severity = alert.Firing, alert.Page
+	e.Labels = map[string]string{"slo": "p", "evil\n": "'; DROP"}
+	e.Annotations = map[string]string{"since": "2026-03-02T03:10:00Z", "page": "text"}
+	e.SendError = "connection refused"
+	record := func() {
+		t.Helper()
+		if err := conn.Record(t.Context(), []evaluate.Event{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record()
+	record()
+	e.SendError, e.SentAt = "", at.Add(7*time.Second)
+	record()
+	list, err := conn.AlertEvents(t.Context(), "3f9a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || list[0].Err != "" || !list[0].SentAt.Equal(e.SentAt) || list[0].Annotations["page"] != "text" {
+		t.Errorf("events %+v, want one that was sent", list)
+	}
+	firing, err := conn.Firing(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []evaluate.Restored{{SLO: "p", ID: "3f9a11bb", Severity: alert.Page, Since: at.Add(-80 * time.Second), Labels: e.Labels, Annotations: e.Annotations}}
+	if diff := cmp.Diff(firing, want); diff != "" {
+		t.Errorf("firing (-got +want):\n%s", diff)
+	}
+	e.At, e.From, e.FromSever = at.Add(time.Minute), alert.Firing, alert.Page
+	e.Status.State, e.Status.Severity = alert.Resolved, alert.None
+	record()
+	if firing, err = conn.Firing(t.Context()); err != nil || len(firing) != 0 {
+		t.Errorf("after the end %+v fires (%v)", firing, err)
+	}
+}
