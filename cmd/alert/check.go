@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"gatewatch/internal/alertmanager"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/evaluate"
 )
 
 // connectTimeout bounds each check of --connect.
@@ -55,10 +58,23 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	defer store.Close()
 	fmt.Fprintf(env.Stdout, "ok    ClickHouse: %s, schema as needed\n", k.config.ClickHouse.Address)
-	if err := alertmanager.New(k.config.Alert.Alertmanagers).Check(ctx); err != nil {
-		fmt.Fprintf(env.Stdout, "FAIL  %v\n", err)
+	return checkAlertmanagers(ctx, env, k.config.Alert)
+}
+
+func checkAlertmanagers(ctx context.Context, env *daemon.Env, c evaluate.Config) error {
+	client, err := alertmanager.New(c.Alertmanagers, c.AlertmanagerAuth)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	peers, err := client.Peers(ctx)
+	for _, p := range peers {
+		fmt.Fprintf(env.Stdout, "ok    Alertmanager %s: version %s, cluster %s\n", p.URL, cmp.Or(p.Version, "not stated"), p.Cluster)
+	}
+	if err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			fmt.Fprintf(env.Stdout, "FAIL  %s\n", line)
+		}
 		return daemon.Unreachable(nil)
 	}
-	fmt.Fprintf(env.Stdout, "ok    %d Alertmanagers\n", len(k.config.Alert.Alertmanagers))
 	return nil
 }

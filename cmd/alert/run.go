@@ -42,15 +42,15 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		return daemon.Usage(err)
 	}
 	c := k.config
-	if len(c.Alert.Alertmanagers) == 0 && !c.Alert.Preview {
-		return daemon.Usage(c.Fault("alert.alertmanagers", "alert.alertmanagers is missing: list their base URLs, or set preview: true to send nothing"))
+	peers, err := openPeers(c)
+	if err != nil {
+		return daemon.Usage(err)
 	}
 	store, err := clickhouse.Open(c.ClickHouse)
 	if err != nil {
 		return daemon.Usage(err)
 	}
 	defer store.Close()
-	peers := alertmanager.New(c.Alert.Alertmanagers)
 	reg := daemon.NewRegistry()
 	loop := evaluate.New(c.Alert, evaluate.Deps{
 		Query: store, Send: peers, SLOs: k.slos, Owners: k.owners, Runbooks: k.runbooks,
@@ -78,6 +78,14 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// openPeers returns the client of the Alertmanagers. None are needed to preview.
+func openPeers(c *config.Config) (*alertmanager.Client, error) {
+	if len(c.Alert.Alertmanagers) == 0 && !c.Alert.Preview {
+		return nil, c.Fault("alert.alertmanagers", "missing: list their base URLs, or set preview: true to send nothing")
+	}
+	return alertmanager.New(c.Alert.Alertmanagers, c.Alert.AlertmanagerAuth)
 }
 
 // waitForSchema returns when the database has the schema that this build needs.

@@ -5,12 +5,17 @@ package alertmanager
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"gatewatch/internal/evaluate"
@@ -18,21 +23,59 @@ import (
 
 // A Client posts to all of a set of Alertmanagers. It implements evaluate.Sender.
 type Client struct {
-	urls []string
-	http *http.Client
+	peers []*peer
+	auth  evaluate.AlertmanagerAuth
+	http  *http.Client
+}
+
+// A peer is one Alertmanager.
+type peer struct {
+	url string
+
+	mu   sync.Mutex
+	last chan struct{} // closed when the last request handed to it has ended
+}
+
+// next returns what closes when it is the caller's turn, and what the caller
+// closes when it is done.
+func (p *peer) next() (before <-chan struct{}, after chan<- struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	turn, done := p.last, make(chan struct{})
+	p.last = done
+	return turn, done
 }
 
 // timeout bounds one request.
 const timeout = 5 * time.Second
 
-// New returns a client for base URLs such as http://alertmanager:9093.
-func New(urls []string) *Client {
-	c := &Client{http: &http.Client{Timeout: timeout}}
-	for _, u := range urls {
-		c.urls = append(c.urls, strings.TrimRight(u, "/"))
+// New returns a client for base URLs such as http://alertmanager:9093 or
+// https://host/alertmanager.
+func New(urls []string, auth evaluate.AlertmanagerAuth) (*Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if auth.CAFile != "" {
+		pem, err := os.ReadFile(auth.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read alert.alertmanager_auth.ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("alert.alertmanager_auth.ca_file %s holds no PEM certificate", auth.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
-	return c
+	c := &Client{auth: auth, http: &http.Client{Timeout: timeout, Transport: transport, CheckRedirect: noRedirect}}
+	for _, u := range urls {
+		idle := make(chan struct{})
+		close(idle)
+		c.peers = append(c.peers, &peer{url: strings.TrimRight(u, "/"), last: idle})
+	}
+	return c, nil
 }
+
+// noRedirect lets a redirect, as login pages answer with, count as a failure.
+// Followed, a POST would become a GET whose 200 looks like success.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // A postable is the API's postableAlert.
 type postable struct {
@@ -64,65 +107,165 @@ func Encode(alerts []evaluate.Alert) ([]byte, error) {
 	return json.Marshal(list)
 }
 
-// Send posts the alerts to every Alertmanager at the same time. It fails only
-// if none took them: the peers of a cluster tell each other.
+// Send posts the alerts to every Alertmanager at the same time and returns as
+// soon as one has taken them; the others are served in the background, each in
+// the order of calls and also after ctx has ended. It fails only if none took the alerts: the peers of a
+// cluster tell each other.
 func (c *Client) Send(ctx context.Context, alerts []evaluate.Alert) error {
 	body, err := Encode(alerts)
 	if err != nil {
 		return fmt.Errorf("encode alerts: %w", err)
 	}
-	results := make(chan error, len(c.urls))
-	for _, u := range c.urls {
-		go func() { results <- c.post(ctx, u, body) }()
+	results := make(chan error, len(c.peers))
+	for _, p := range c.peers {
+		before, after := p.next()
+		go func() {
+			defer close(after)
+			<-before
+			results <- c.post(context.WithoutCancel(ctx), p.url, body)
+		}()
 	}
 	var errs []error
-	for range c.urls {
-		if err := <-results; err != nil {
+	for range c.peers {
+		select {
+		case err := <-results:
+			if err == nil {
+				return nil
+			}
 			errs = append(errs, err)
-		}
-	}
-	if len(errs) == len(c.urls) {
-		return errors.Join(errs...)
-	}
-	return nil
-}
-
-func (c *Client) post(ctx context.Context, base string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v2/alerts", bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("post to Alertmanager: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("post to Alertmanager: %w", err)
-	}
-	defer res.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 512))
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("post to Alertmanager %s: %s: %s", base, res.Status, strings.TrimSpace(string(text)))
-	}
-	return nil
-}
-
-// Check reports whether an Alertmanager answers at all, one error for each that doesn't.
-func (c *Client) Check(ctx context.Context) error {
-	var errs []error
-	for _, u := range c.urls {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u+"/-/ready", nil)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		res, err := c.http.Do(req)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("ask Alertmanager: %w", err))
-			continue
-		}
-		res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			errs = append(errs, fmt.Errorf("Alertmanager %s is not ready: %s", u, res.Status))
+		case <-ctx.Done():
+			return fmt.Errorf("post to Alertmanager: %w", ctx.Err())
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// attempts is how often a request is made before it counts as failed; an alert
+// is posted again later in any case.
+const attempts = 2
+
+func (c *Client) post(ctx context.Context, base string, body []byte) error {
+	for attempt := 1; ; attempt++ {
+		_, err := c.do(ctx, http.MethodPost, base+"/api/v2/alerts", body)
+		if err == nil {
+			return nil
+		}
+		var refused *statusError
+		if attempt == attempts || ctx.Err() != nil || errors.As(err, &refused) && refused.code < 500 {
+			return fmt.Errorf("post to Alertmanager %s: %w", base, err)
+		}
+	}
+}
+
+// A statusError is an answer other than 200.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s: %s", e.code, http.StatusText(e.code), e.text))
+}
+
+// maxAnswer bounds what is read of an answer; maxQuoted what errors quote of it.
+const (
+	maxAnswer = 1 << 20
+	maxQuoted = 300
+)
+
+// do makes one request and returns the answer's body.
+func (c *Client) do(ctx context.Context, method, target string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if err := c.login(req); err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		return nil, inner.Err // the caller names the address
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if res.StatusCode != http.StatusOK {
+		return nil, &statusError{res.StatusCode, strings.TrimSpace(string(answer[:min(len(answer), maxQuoted)]))}
+	}
+	return answer, err
+}
+
+func (c *Client) login(req *http.Request) error {
+	if c.auth.Username != "" {
+		password, err := secret(c.auth.PasswordFile)
+		if err != nil {
+			return err
+		}
+		req.SetBasicAuth(c.auth.Username, password)
+	}
+	if c.auth.BearerTokenFile != "" {
+		token, err := secret(c.auth.BearerTokenFile)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return nil
+}
+
+func secret(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read a secret: %w", err)
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// A Peer is what an Alertmanager says of itself.
+type Peer struct {
+	URL     string
+	Version string
+	Cluster string // ready, settling or disabled
+}
+
+// Peers asks every Alertmanager for its status, through the same API and login
+// as alerts take. Its error joins one for each that doesn't answer.
+func (c *Client) Peers(ctx context.Context) ([]Peer, error) {
+	var peers []Peer
+	var errs []error
+	for _, p := range c.peers {
+		answer, err := c.do(ctx, http.MethodGet, p.url+"/api/v2/status", nil)
+		var status struct {
+			Cluster struct {
+				Status string `json:"status"`
+			} `json:"cluster"`
+			VersionInfo struct {
+				Version string `json:"version"`
+			} `json:"versionInfo"`
+		}
+		if err == nil {
+			err = json.Unmarshal(answer, &status)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ask Alertmanager %s for its status: %w", p.url, err))
+			continue
+		}
+		peers = append(peers, Peer{p.url, status.VersionInfo.Version, status.Cluster.Status})
+	}
+	return peers, errors.Join(errs...)
+}
+
+// Check returns nil if any Alertmanager answers: one is enough to send a page.
+func (c *Client) Check(ctx context.Context) error {
+	peers, err := c.Peers(ctx)
+	if len(peers) > 0 {
+		return nil
+	}
+	return err
 }

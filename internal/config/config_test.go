@@ -115,6 +115,7 @@ func TestLoadFull(t *testing.T) {
 	a := &want.Alert
 	a.Listen, a.DefaultOwner, a.SLOs = "0.0.0.0:9363", "platform", dir+"/slo"
 	a.Alertmanagers = []string{"http://am-1:9093", "https://am-2/alertmanager"}
+	a.AlertmanagerAuth.Username, a.AlertmanagerAuth.PasswordFile, a.AlertmanagerAuth.CAFile = "gatewatch", dir+"/secret/am", dir+"/tls/ca.pem"
 	a.SeverityMap, a.ExtraLabels = map[string]string{"page": "critical"}, map[string]string{"cluster": "eu-1"}
 	a.Runbooks.BaseURL = "https://wiki/runbooks"
 	want.Retention.AccessLog, want.Retention.Span, want.Retention.Request1h = 365*day, 36*time.Hour, 0

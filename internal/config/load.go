@@ -155,6 +155,7 @@ func (c *Config) resolvePaths(dir string) {
 		&c.Kafka.TLS.CAFile, &c.Kafka.TLS.CertFile, &c.Kafka.TLS.KeyFile, &c.Kafka.SASL.PasswordFile,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Ingest.PepperFile,
 		&c.Alert.SLOs, &c.Alert.Catalog, &c.Alert.Runbooks.Dir,
+		&c.Alert.AlertmanagerAuth.PasswordFile, &c.Alert.AlertmanagerAuth.BearerTokenFile, &c.Alert.AlertmanagerAuth.CAFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

@@ -123,9 +123,6 @@ func (v *validator) topic(path string, t *ingest.TopicConfig) {
 		if !slices.Contains([]string{"", "s", "ms", "us", "ns"}, m.Unit) {
 			v.fault(at+".unit", "%q: want s, ms, us or ns", m.Unit)
 		}
-		if m.Layout == "epoch" && m.Unit == "" {
-			v.fault(at+".layout", "epoch needs a unit: s, ms, us or ns")
-		}
 	}
 	for i, r := range t.Routes {
 		if !strings.HasPrefix(r, "/") {
@@ -194,6 +191,13 @@ func (v *validator) alert() {
 	v.hostPort("alert.listen", a.Listen)
 	for i, u := range a.Alertmanagers {
 		v.url(fmt.Sprintf("alert.alertmanagers[%d]", i), u)
+	}
+	auth := &a.AlertmanagerAuth
+	if (auth.Username == "") != (auth.PasswordFile == "") {
+		v.fault("alert.alertmanager_auth", "username and password_file go together; give both or neither")
+	}
+	if auth.Username != "" && auth.BearerTokenFile != "" {
+		v.fault("alert.alertmanager_auth", "has a user and a token; one login is enough")
 	}
 	v.url("alert.external_url", a.ExternalURL)
 	v.url("alert.grafana", a.Grafana)

@@ -8,6 +8,8 @@ type Config struct {
 	Listen string `yaml:"listen"`
 	// Alertmanagers are base URLs; every alert goes to all of them. Required to run.
 	Alertmanagers []string `yaml:"alertmanagers"`
+	// AlertmanagerAuth says how to log in to them. Optional.
+	AlertmanagerAuth AlertmanagerAuth `yaml:"alertmanager_auth"`
 	// DefaultOwner answers for what nobody else does. Required to run.
 	DefaultOwner string `yaml:"default_owner"`
 	// SLOs is a folder of OpenSLO files. Optional.
@@ -28,6 +30,20 @@ type Config struct {
 	ExternalURL string `yaml:"external_url"`
 	// Grafana is the base URL of dashboards. Optional: without it pages carry no dashboard link.
 	Grafana string `yaml:"grafana"`
+}
+
+// AlertmanagerAuth is how to log in to all Alertmanagers, or to the proxies before
+// them: with a user and password or with a token. Files are read anew for each
+// request, so that what they hold may be rotated.
+type AlertmanagerAuth struct {
+	// Username goes with PasswordFile.
+	Username string `yaml:"username"`
+	// PasswordFile holds the password.
+	PasswordFile string `yaml:"password_file"`
+	// BearerTokenFile holds a token.
+	BearerTokenFile string `yaml:"bearer_token_file"`
+	// CAFile is a PEM file of trusted authorities. Default: the system's.
+	CAFile string `yaml:"ca_file"`
 }
 
 // RunbooksConfig says where runbooks are.
