@@ -29,6 +29,9 @@ func TestShop(t *testing.T) {
 	if err := load.SendHistory(ctx, history, func(devstack.Progress) {}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.StartAlert(ctx); err != nil {
+		t.Fatal(err)
+	}
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
 	injected := devstack.OutageAt(time.Now().Add(30 * time.Second))

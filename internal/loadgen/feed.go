@@ -13,11 +13,10 @@ import (
 )
 
 const (
-	batchBytes      = 512 << 10 // of records, before compression
-	requestsAMsg    = 8         // sampled requests in one span message
-	accountChunk    = 2048
-	shippingDelayMS = 40 // of history: from the end of a request to its Kafka timestamp
-	liveTick        = 100 * time.Millisecond
+	batchBytes   = 512 << 10 // of records, before compression
+	requestsAMsg = 8         // sampled requests in one span message
+	accountChunk = 2048
+	liveTick     = 100 * time.Millisecond
 )
 
 // A Feed writes a shop's traffic to Kafka and into an account. Its History and
@@ -42,8 +41,8 @@ func NewFeed(shop *Shop, seed uint64, account *Account, addr string, partitions 
 func (f *Feed) Add(s Scenario) { f.gen.Add(s) }
 
 // History sends the requests that ended in [from, to), perSecond on average
-// and shaped by day and week, with their spans from spansFrom on. Kafka's
-// timestamps are those that the messages would have had at the time. progress
+// and shaped by day and week, with their spans from spansFrom on. Kafka stamps
+// them with the time at which they are sent, as an import of old logs is. progress
 // is told now and then how many requests have been made and up to when.
 func (f *Feed) History(ctx context.Context, from, to, spansFrom time.Time, perSecond float64, progress func(requests int64, until time.Time)) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -51,12 +50,16 @@ func (f *Feed) History(ctx context.Context, from, to, spansFrom time.Time, perSe
 	group.Go(func() error {
 		defer w.close()
 		var n int64
+		sent := time.Now().UnixMilli()
 		rate := func(t time.Time) float64 { return perSecond * Shape(t) }
 		err := f.gen.Between(from, to, rate, func(q *Request) error {
-			if n++; n%20_000 == 0 && progress != nil {
-				progress(n, time.UnixMilli(q.End).UTC())
+			if n++; n%20_000 == 0 {
+				sent = time.Now().UnixMilli()
+				if progress != nil {
+					progress(n, time.UnixMilli(q.End).UTC())
+				}
 			}
-			return w.request(q, q.End+shippingDelayMS)
+			return w.request(q, max(q.End, sent))
 		})
 		if err != nil {
 			return err

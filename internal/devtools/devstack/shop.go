@@ -80,6 +80,9 @@ func scene(ctx context.Context, c devstack.Config, s *screen, stack *devstack.St
 	if err := history(ctx, s, load); err != nil {
 		return interrupted(ctx, err)
 	}
+	if err := stack.StartAlert(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
 	addresses(s, c, stack)
 
 	live, endLive := context.WithCancel(ctx)
