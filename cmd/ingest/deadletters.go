@@ -49,6 +49,9 @@ func runDeadLetters(ctx context.Context, env *daemon.Env, args []string) error {
 	if err := daemon.CheckOutput(*output, "table", "json", "csv"); err != nil {
 		return err
 	}
+	if action == "replay" && !isSet(fs, "limit") {
+		*limit = 0
+	}
 	d := deadLetters{env: env, output: *output, filter: clickhouse.DeadLetterFilter{Topic: *topic, Reason: *reason, Limit: *limit}}
 	now := time.Now()
 	var err error
@@ -187,74 +190,4 @@ func readMessage(ctx context.Context, client *kafka.Client, topic string, partit
 		return ingest.Message{}, daemon.Unknown(fmt.Errorf("kafka no longer has %s/%d offset %d", topic, partition, offset))
 	}
 	return ms[0], nil
-}
-
-// replayed is the setting that says that a message has been fed back.
-func replayed(l clickhouse.DeadLetter) string {
-	return fmt.Sprintf("replayed:%s:%d:%d", l.Topic, l.Partition, l.Offset)
-}
-
-// replay writes the chosen messages to their topic again, each at most once:
-// it is marked before it is written, and the mark is taken back if that fails.
-func (d *deadLetters) replay(ctx context.Context, dry bool) error {
-	letters, err := d.conn.DeadLetters(ctx, d.filter)
-	if err != nil {
-		return storeError(d.cfg, err)
-	}
-	client, err := openKafka(d.cfg)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	var done, before, gone int
-	seen := make(map[string]bool)
-	for _, l := range letters {
-		name := replayed(l)
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		mark, err := d.conn.Setting(ctx, name)
-		if err != nil {
-			return storeError(d.cfg, err)
-		}
-		if mark != "" {
-			before++
-			continue
-		}
-		m, err := readMessage(ctx, client, l.Topic, l.Partition, l.Offset)
-		if daemon.ExitCode(err) == daemon.CodeUnknown {
-			gone++
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if !dry {
-			if err := d.feedBack(ctx, client, l.Topic, name, m); err != nil {
-				return err
-			}
-		}
-		done++
-	}
-	verb := "fed back"
-	if dry {
-		verb = "would be fed back"
-	}
-	fmt.Fprintf(d.env.Stdout, "%d messages %s; %d had been before; %d are no longer in Kafka\n", done, verb, before, gone)
-	return nil
-}
-
-func (d *deadLetters) feedBack(ctx context.Context, client *kafka.Client, topic, mark string, m ingest.Message) error {
-	if err := d.conn.SetSetting(ctx, mark, time.Now().UTC().Format(time.RFC3339)); err != nil {
-		return storeError(d.cfg, err)
-	}
-	err := client.Write(ctx, topic, []ingest.Message{{Key: m.Key, Value: m.Value, Time: m.Time}})
-	if err == nil {
-		return nil
-	}
-	if merr := d.conn.SetSetting(context.WithoutCancel(ctx), mark, ""); merr != nil {
-		return storeError(d.cfg, merr)
-	}
-	return daemon.Unreachable(err)
 }

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"gatewatch/internal/ingest"
@@ -117,7 +118,7 @@ func (a *PartitionAccount) account(e ingest.LedgerEntry) (fresh bool) {
 	switch {
 	case a.Ranges == 0:
 		a.First = e.First
-	case e.First > a.Last+1:
+	case e.First > a.Last+1 && !strings.HasSuffix(a.Topic, ingest.ReplaySuffix): // replays are few and far between
 		a.fault(FaultGap, ingest.Range{First: a.Last + 1, Last: e.First - 1}, 0, 0)
 	case e.First <= a.Last:
 		a.fault(FaultOverlap, ingest.Range{First: e.First, Last: min(e.Last, a.Last)}, 0, 0)

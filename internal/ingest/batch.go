@@ -52,13 +52,7 @@ func (w *worker) add(b *batch, m *Message) {
 	if m.Time.After(b.lastKT) {
 		b.lastKT = m.Time
 	}
-	w.records.Entries.Reset()
-	w.records.Spans.Reset()
-	err := w.decode(m)
-	if err == nil {
-		err = w.checkTimes(m)
-	}
-	if err != nil {
+	if err := w.read(m); err != nil {
 		w.bury(b, m, accesslog.AsParseError(err))
 		return
 	}
@@ -83,6 +77,16 @@ func (b *batch) see(t time.Time) {
 	if t.After(b.latest) {
 		b.latest = t
 	}
+}
+
+// read decodes a message into w.records, or says why it can't be stored.
+func (w *worker) read(m *Message) error {
+	w.records.Entries.Reset()
+	w.records.Spans.Reset()
+	if err := w.decode(m); err != nil {
+		return err
+	}
+	return w.checkTimes(m)
 }
 
 // decode is Decoder.Decode with a defect in it turned into a dead letter.
