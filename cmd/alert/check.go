@@ -46,6 +46,9 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	if err := daemon.WriteTable(env.Stdout, false, []string{"SLO", "TARGET", "OWNER", "WHY", "RUNBOOK", "WHY"}, rows); err != nil {
 		return err
 	}
+	for _, c := range k.owners.Conflicts() {
+		fmt.Fprintf(env.Stdout, "warn  %s\n", c)
+	}
 	if !*connect {
 		return nil
 	}

@@ -1,20 +1,18 @@
 // Package owner says who answers for a service or a route. It reads what teams
-// keep anyway: Backstage entities (spec.owner, and groups with their contacts),
-// OpenAPI documents (x-owner) and CODEOWNERS.
+// keep anyway: Backstage entities (spec.owner, and groups and users with their
+// contacts), OpenAPI documents (x-owner or x-team, info.contact) and CODEOWNERS.
 package owner
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // A Team answers for services. Only Name is always there.
@@ -44,36 +42,51 @@ type Answer struct {
 
 // A claim says that an owner answers for something.
 type claim struct {
-	owner  string
+	rank   rank
+	team   Team // Name as the file writes it, with the contacts that the file gives
 	source string
 }
+
+// A rank orders claims about one service; the lowest wins.
+type rank uint8
+
+const (
+	rankOperation rank = iota // x-owner of an OpenAPI operation or path
+	rankDocument              // x-owner of an OpenAPI document
+	rankComponent             // spec.owner of a Backstage Component
+	rankAPI                   // spec.owner of a Backstage API
+	rankCodeowners
+	rankContact // info.contact of an OpenAPI document
+)
 
 // A Catalog is what a folder of ownership files says.
 type Catalog struct {
 	teams      map[string]Team
-	operations map[string]claim // service + "\x00" + "METHOD template", or method empty for a path
-	documents  map[string]claim // service → x-owner of its whole document
-	components map[string]claim // service → Backstage spec.owner
+	operations map[string][]claim // service + "\x00" + "METHOD template", or method empty for a path
+	services   map[string][]claim // all but operations and CODEOWNERS
 	codeowners []codeownerRule
 }
 
-// Load reads all *.yaml and *.yml files of fsys and its CODEOWNERS. Its error
-// joins all faults, each with file and line.
+// Load reads all *.yaml, *.yml and *.json files of fsys and its CODEOWNERS. Its
+// error joins all faults, each with file and line.
 func Load(fsys fs.FS) (*Catalog, error) {
-	c := &Catalog{teams: map[string]Team{}, operations: map[string]claim{}, documents: map[string]claim{}, components: map[string]claim{}}
+	c := &Catalog{teams: map[string]Team{}, operations: map[string][]claim{}, services: map[string][]claim{}}
 	var faults []error
 	err := fs.WalkDir(fsys, ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
+		isCodeowners := path.Base(file) == "CODEOWNERS"
+		if !isCodeowners && !slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(file)) {
+			return nil
+		}
 		data, err := fs.ReadFile(fsys, file)
 		if err != nil {
 			return err
 		}
-		switch base := path.Base(file); {
-		case base == "CODEOWNERS":
+		if isCodeowners {
 			faults = append(faults, c.readCodeowners(file, data))
-		case path.Ext(base) == ".yaml" || path.Ext(base) == ".yml":
+		} else {
 			faults = append(faults, c.readYAML(file, data))
 		}
 		return nil
@@ -81,16 +94,27 @@ func Load(fsys fs.FS) (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read ownership files: %w", err)
 	}
+	for _, m := range []map[string][]claim{c.operations, c.services} {
+		for _, claims := range m {
+			slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(a.rank, b.rank) })
+		}
+	}
 	return c, errors.Join(faults...)
 }
 
 // Team returns what is known about the team of that name, at least its name.
-func (c *Catalog) Team(name string) Team {
-	name = teamName(name)
-	if t, ok := c.teams[name]; ok {
-		return t
+func (c *Catalog) Team(name string) Team { return c.known(Team{Name: name}) }
+
+// known completes a team by what its Backstage entity says, which wins.
+func (c *Catalog) known(t Team) Team {
+	t.Name = teamName(t.Name)
+	k := c.teams[t.Name]
+	t.Title, t.OnCall = cmp.Or(k.Title, t.Title), cmp.Or(k.OnCall, t.OnCall)
+	t.Chat, t.Email = cmp.Or(k.Chat, t.Chat), cmp.Or(k.Email, t.Email)
+	if t.Email == "" && strings.Contains(t.Name, "@") {
+		t.Email = t.Name // CODEOWNERS may name an address
 	}
-	return Team{Name: name}
+	return t
 }
 
 // Knows tells whether any file speaks of that team or person.
@@ -99,37 +123,40 @@ func (c *Catalog) Knows(name string) bool {
 	if _, ok := c.teams[name]; ok {
 		return true
 	}
-	for _, m := range []map[string]claim{c.operations, c.documents, c.components} {
-		for _, cl := range m {
-			if teamName(cl.owner) == name {
+	for _, m := range []map[string][]claim{c.operations, c.services} {
+		for _, claims := range m {
+			if slices.ContainsFunc(claims, func(cl claim) bool { return teamName(cl.team.Name) == name }) {
 				return true
 			}
 		}
 	}
-	return slices.ContainsFunc(c.codeowners, func(r codeownerRule) bool { return teamName(r.owner) == name })
+	return slices.ContainsFunc(c.codeowners, func(r codeownerRule) bool { return r.owner != "" && teamName(r.owner) == name })
 }
 
 // Lookup returns the owner: the one that the SLO states, else the OpenAPI
-// operation's, path's or document's x-owner, else the Backstage component's
-// owner, else CODEOWNERS (services/NAME), else fallback.
+// operation's, path's or document's x-owner, else the Backstage component's or
+// API's owner, else CODEOWNERS (services/NAME), else the OpenAPI document's
+// info.contact, else fallback.
 func (c *Catalog) Lookup(q Question, fallback string) Answer {
 	if q.Stated != "" {
 		return Answer{c.Team(q.Stated), "stated by the SLO"}
 	}
 	if q.Route != "" {
 		for _, op := range []string{q.Method + " " + q.Route, " " + q.Route} {
-			if cl, ok := c.operations[q.Service+"\x00"+sameTemplate(op)]; ok {
-				return Answer{c.Team(cl.owner), cl.source}
+			if claims := c.operations[operationKey(q.Service, op)]; len(claims) > 0 {
+				return c.answer(claims[0])
 			}
 		}
 	}
-	for _, m := range []map[string]claim{c.documents, c.components} {
-		if cl, ok := m[q.Service]; ok {
-			return Answer{c.Team(cl.owner), cl.source}
-		}
+	claims := c.services[q.Service]
+	if len(claims) > 0 && claims[0].rank < rankCodeowners {
+		return c.answer(claims[0])
 	}
-	if cl, ok := c.codeowner(q.Service); ok {
-		return Answer{c.Team(cl.owner), cl.source}
+	if cl, _, ok := c.codeowner(q.Service); ok {
+		return c.answer(cl)
+	}
+	if len(claims) > 0 {
+		return c.answer(claims[0])
 	}
 	if fallback != "" {
 		return Answer{c.Team(fallback), "default_owner"}
@@ -137,145 +164,62 @@ func (c *Catalog) Lookup(q Question, fallback string) Answer {
 	return Answer{}
 }
 
+func (c *Catalog) answer(cl claim) Answer { return Answer{c.known(cl.team), cl.source} }
+
+// A Conflict is two files that name different owners for the same thing.
+type Conflict struct {
+	About          string // such as "service payments" or "payments POST /v1/charges"
+	Chosen, Passed Answer
+}
+
+func (c Conflict) String() string {
+	return fmt.Sprintf("%s: owner %s by %s; %s by %s is passed over", c.About, c.Chosen.Team.Name, c.Chosen.Source, c.Passed.Team.Name, c.Passed.Source)
+}
+
+// Conflicts returns where files contradict each other, in the order of what they
+// are about. Owners of single operations within a service, rules of CODEOWNERS
+// for everything and contacts contradict nobody.
+func (c *Catalog) Conflicts() []Conflict {
+	var all []Conflict
+	add := func(about string, claims []claim) {
+		for _, cl := range claims[1:] {
+			if teamName(cl.team.Name) != teamName(claims[0].team.Name) {
+				all = append(all, Conflict{about, c.answer(claims[0]), c.answer(cl)})
+			}
+		}
+	}
+	for _, service := range slices.Sorted(maps.Keys(c.services)) {
+		claims := slices.DeleteFunc(slices.Clone(c.services[service]), func(cl claim) bool { return cl.rank == rankContact })
+		if cl, all, ok := c.codeowner(service); ok && !all {
+			claims = append(claims, cl)
+		}
+		if len(claims) > 0 {
+			add("service "+service, claims)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.operations)) {
+		service, op, _ := strings.Cut(key, "\x00")
+		add(service+" "+strings.TrimSpace(op), c.operations[key])
+	}
+	return all
+}
+
 // parameter matches a template's parameter, whatever its name.
 var parameter = regexp.MustCompile(`\{[^}/]*\}`)
 
-func sameTemplate(op string) string { return parameter.ReplaceAllString(op, "{}") }
+// operationKey is the key of "METHOD template": names of parameters don't count.
+func operationKey(service, op string) string {
+	return service + "\x00" + parameter.ReplaceAllString(op, "{}")
+}
 
 // teamName takes Backstage's and CODEOWNERS' decorations off a name.
 func teamName(s string) string {
 	s = strings.TrimPrefix(strings.TrimSpace(s), "@")
-	if kind, rest, ok := strings.Cut(s, ":"); ok && (kind == "group" || kind == "user") {
+	if kind, rest, ok := strings.Cut(s, ":"); ok && (strings.EqualFold(kind, "group") || strings.EqualFold(kind, "user")) {
 		s = rest
 	}
 	if i := strings.LastIndexByte(s, '/'); i >= 0 {
 		s = s[i+1:]
 	}
 	return s
-}
-
-// entity is the part of a Backstage entity or OpenAPI document that we read.
-type entity struct {
-	APIVersion string `yaml:"apiVersion"`
-	Kind       string `yaml:"kind"`
-	Metadata   struct {
-		Name        string            `yaml:"name"`
-		Title       string            `yaml:"title"`
-		Annotations map[string]string `yaml:"annotations"`
-	} `yaml:"metadata"`
-	Spec struct {
-		Owner   yaml.Node `yaml:"owner"`
-		Profile struct {
-			DisplayName string `yaml:"displayName"`
-			Email       string `yaml:"email"`
-		} `yaml:"profile"`
-	} `yaml:"spec"`
-
-	OpenAPI string `yaml:"openapi"`
-	Swagger string `yaml:"swagger"`
-	Info    struct {
-		Title string    `yaml:"title"`
-		Owner yaml.Node `yaml:"x-owner"`
-	} `yaml:"info"`
-	Owner   yaml.Node            `yaml:"x-owner"`
-	Service string               `yaml:"x-service"`
-	Paths   map[string]yaml.Node `yaml:"paths"`
-}
-
-func (c *Catalog) readYAML(file string, data []byte) error {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	for {
-		var e entity
-		err := dec.Decode(&e)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		switch {
-		case e.OpenAPI != "" || e.Swagger != "":
-			err = c.readOpenAPI(file, &e)
-		case strings.HasPrefix(e.APIVersion, "backstage.io/"):
-			err = c.readBackstage(file, &e)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// readBackstage takes a Component's or API's owner, and a Group's contacts: its
-// profile and the annotations gatewatch/on-call and gatewatch/chat.
-func (c *Catalog) readBackstage(file string, e *entity) error {
-	if e.Metadata.Name == "" {
-		return fmt.Errorf("%s: a %s has no metadata.name", file, e.Kind)
-	}
-	switch e.Kind {
-	case "Group", "User":
-		c.teams[e.Metadata.Name] = Team{
-			Name: e.Metadata.Name, Title: e.Spec.Profile.DisplayName, Email: e.Spec.Profile.Email,
-			OnCall: e.Metadata.Annotations["gatewatch/on-call"], Chat: e.Metadata.Annotations["gatewatch/chat"],
-		}
-	case "Component", "API":
-		owner := e.Spec.Owner
-		if owner.Value == "" {
-			return fmt.Errorf("%s: %s %s has no spec.owner", file, e.Kind, e.Metadata.Name)
-		}
-		service := e.Metadata.Name
-		if s := e.Metadata.Annotations["gatewatch/service"]; s != "" {
-			service = s
-		}
-		if _, taken := c.components[service]; taken && e.Kind == "API" {
-			return nil // the component that provides the API is nearer
-		}
-		c.components[service] = claim{owner.Value, fmt.Sprintf("spec.owner of %s %s (%s:%d)", e.Kind, e.Metadata.Name, file, owner.Line)}
-	}
-	return nil
-}
-
-// methods of an OpenAPI path item.
-var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
-
-// readOpenAPI takes x-owner of the document, its paths and operations. The
-// service is x-service, or the file's name up to its first dot.
-func (c *Catalog) readOpenAPI(file string, e *entity) error {
-	service := e.Service
-	if service == "" {
-		service, _, _ = strings.Cut(path.Base(file), ".")
-	}
-	for _, o := range []yaml.Node{e.Info.Owner, e.Owner} {
-		if o.Value != "" {
-			c.documents[service] = claim{o.Value, fmt.Sprintf("x-owner of %s (%s:%d)", service, file, o.Line)}
-		}
-	}
-	for template, node := range e.Paths {
-		var item map[string]yaml.Node
-		if err := node.Decode(&item); err != nil {
-			return fmt.Errorf("%s:%d: path %s: %w", file, node.Line, template, err)
-		}
-		if o := item["x-owner"]; o.Value != "" {
-			c.claimOperation(service, "", template, file, &o)
-		}
-		for method, op := range item {
-			if !slices.Contains(methods, method) {
-				continue
-			}
-			var operation struct {
-				Owner yaml.Node `yaml:"x-owner"`
-			}
-			if err := op.Decode(&operation); err != nil {
-				return fmt.Errorf("%s:%d: %s %s: %w", file, op.Line, method, template, err)
-			}
-			if operation.Owner.Value != "" {
-				c.claimOperation(service, strings.ToUpper(method), template, file, &operation.Owner)
-			}
-		}
-	}
-	return nil
-}
-
-func (c *Catalog) claimOperation(service, method, template, file string, o *yaml.Node) {
-	op := method + " " + template
-	c.operations[service+"\x00"+sameTemplate(op)] = claim{o.Value, fmt.Sprintf("x-owner of %s (%s:%d)", strings.TrimSpace(op), file, o.Line)}
 }

@@ -35,19 +35,25 @@ func (c *Catalog) readCodeowners(file string, data []byte) error {
 	return nil
 }
 
+// besides are folders whose sub-folders are about services, not services.
+var besides = map[string]bool{"docs": true, "doc": true, "test": true, "tests": true, ".github": true, ".changeset": true}
+
 // codeowner finds the owner of the folder named like the service, wherever it
-// is (services/payments, apps/payments, payments), else the owner of "*".
-func (c *Catalog) codeowner(service string) (claim, bool) {
+// is (services/payments, apps/payments, payments), else the owner of "*". It
+// tells whether the rule is one for everything.
+func (c *Catalog) codeowner(service string) (cl claim, all, ok bool) {
 	for i := len(c.codeowners) - 1; i >= 0; i-- {
 		r := c.codeowners[i]
-		fits, err := path.Match(path.Base(strings.TrimSuffix(strings.TrimSuffix(r.pattern, "/**"), "/*")), service)
-		if err != nil || !fits {
+		first, _, _ := strings.Cut(r.pattern, "/")
+		base := path.Base(strings.TrimSuffix(strings.TrimSuffix(r.pattern, "/**"), "/*"))
+		fits, err := path.Match(base, service)
+		if err != nil || !fits || besides[first] {
 			continue
 		}
 		if r.owner == "" {
-			return claim{}, false
+			return claim{}, false, false
 		}
-		return claim{r.owner, r.source}, true
+		return claim{rankCodeowners, Team{Name: r.owner}, r.source}, base == "*" || base == "**", true
 	}
-	return claim{}, false
+	return claim{}, false, false
 }
