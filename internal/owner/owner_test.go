@@ -30,6 +30,9 @@ func TestLookupShipped(t *testing.T) {
 			t.Errorf("%+v: %s (%s), want %s (%s…)", q.Question, a.Team.Name, a.Source, q.team, q.source)
 		}
 	}
+	if x := c.Conflicts(); len(x) > 0 {
+		t.Errorf("conflicts %v", x)
+	}
 	want := Team{Name: "team-payments", Title: "Payments", OnCall: "https://oncall.example.com/team-payments", Chat: "#payments", Email: "payments@example.com"}
 	if d := cmp.Diff(want, c.Lookup(Question{Service: "payments"}, "").Team); d != "" {
 		t.Errorf("team (-want +got):\n%s", d)
@@ -39,7 +42,7 @@ func TestLookupShipped(t *testing.T) {
 	}
 }
 
-// Every SLO that is shipped has an owner who is more than the default.
+// Every SLO that is shipped has an owner whom a page can reach.
 func TestShippedServicesAreOwned(t *testing.T) {
 	c, err := Load(os.DirFS("../../deploy/catalog"))
 	if err != nil {
@@ -51,8 +54,8 @@ func TestShippedServicesAreOwned(t *testing.T) {
 	}
 	for _, f := range files {
 		service := strings.TrimSuffix(f.Name(), ".yaml")
-		if a := c.Lookup(Question{Service: service}, ""); a.Team.Name == "" {
-			t.Errorf("%s has no owner", service)
+		if a := c.Lookup(Question{Service: service}, ""); a.Team.OnCall == "" || a.Team.Chat == "" || a.Team.Email == "" {
+			t.Errorf("%s: nobody to call: %+v", service, a)
 		}
 	}
 }
