@@ -64,7 +64,8 @@ func TestQueriesRun(t *testing.T) {
 
 func run(ctx context.Context, conn interface {
 	Exec(ctx context.Context, query string, args ...any) error
-}, query string) error {
+}, query string,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	return conn.Exec(ctx, query)

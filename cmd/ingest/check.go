@@ -117,9 +117,8 @@ func checkStatic(cfg *config.Config) error {
 			continue
 		}
 		if _, err := os.Stat(f.file); err != nil {
-			var pe *os.PathError
 			reason := err
-			if errors.As(err, &pe) {
+			if pe, ok := errors.AsType[*os.PathError](err); ok {
 				reason = pe.Err
 			}
 			faults = append(faults, cfg.Fault(f.path, "%s: %v; correct the path (relative ones are relative to the configuration file)", f.file, reason))

@@ -235,8 +235,10 @@ func TestDecodeHostileStrings(t *testing.T) {
 		}
 		s = strings.ToValidUTF8(s, "\uFFFD")
 		want = append(want, s)
-		b, err := json.Marshal(map[string]any{"time": "2026-01-02T03:04:05Z", "status": 200, "http_user_agent": s,
-			"request_method": "GET", "request_uri": "/" + s, "http_x_forwarded_for": s})
+		b, err := json.Marshal(map[string]any{
+			"time": "2026-01-02T03:04:05Z", "status": 200, "http_user_agent": s,
+			"request_method": "GET", "request_uri": "/" + s, "http_x_forwarded_for": s,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +354,7 @@ func TestDecodeFraming(t *testing.T) {
 	line := `192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 5` // without an end of line
 	long := line + ` "-" "` + strings.Repeat("x", 1<<17) + `"`
 	var records []string
-	for _, r := range strings.Split(strings.TrimSpace(decodeOutput(t, strings.NewReader(line+"\r\n\n"+long+"\n"+line), "-format", "nginx_combined").String()), "\n") {
+	for r := range strings.SplitSeq(strings.TrimSpace(decodeOutput(t, strings.NewReader(line+"\r\n\n"+long+"\n"+line), "-format", "nginx_combined").String()), "\n") {
 		records = append(records, r[:min(len(r), 61)])
 	}
 	want := []string{

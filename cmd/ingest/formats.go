@@ -33,22 +33,38 @@ type format struct {
 // formats returns all formats in the order in which they are listed.
 func formats() []format {
 	return []format{
-		{name: "nginx_json", summary: "nginx, JSON with nginx's variable names as keys",
-			doc: "https://nginx.org/en/docs/http/ngx_http_log_module.html", entries: withZone(nginx.NewJSON)},
-		{name: "nginx_combined", summary: "nginx, predefined text format combined",
-			doc: "https://nginx.org/en/docs/http/ngx_http_log_module.html", entries: text(nginx.NewCombined)},
-		{name: "apache_common", summary: "Apache httpd, Common Log Format",
-			doc: "https://httpd.apache.org/docs/current/mod/mod_log_config.html", entries: text(apache.NewCommon)},
-		{name: "apache_combined", summary: "Apache httpd, combined",
-			doc: "https://httpd.apache.org/docs/current/mod/mod_log_config.html", entries: text(apache.NewCombined)},
-		{name: "envoy_json", summary: "Envoy, JSON access log (also Istio, Contour, Envoy Gateway)",
-			doc: "https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage", entries: withZone(envoy.NewJSON)},
-		{name: "json", summary: "any JSON object, by the topic's mapping",
-			doc: "deploy/config/gatewatch.yaml, kafka.topics[].mapping", entries: newMapped},
-		{name: "otlp_proto", summary: "OpenTelemetry spans, protobuf",
-			doc: "https://opentelemetry.io/docs/specs/otlp/", spans: func() trace.Decoder { return otlp.NewProto() }},
-		{name: "otlp_json", summary: "OpenTelemetry spans, JSON",
-			doc: "https://opentelemetry.io/docs/specs/otlp/", spans: func() trace.Decoder { return otlp.NewJSON() }},
+		{
+			name: "nginx_json", summary: "nginx, JSON with nginx's variable names as keys",
+			doc: "https://nginx.org/en/docs/http/ngx_http_log_module.html", entries: withZone(nginx.NewJSON),
+		},
+		{
+			name: "nginx_combined", summary: "nginx, predefined text format combined",
+			doc: "https://nginx.org/en/docs/http/ngx_http_log_module.html", entries: text(nginx.NewCombined),
+		},
+		{
+			name: "apache_common", summary: "Apache httpd, Common Log Format",
+			doc: "https://httpd.apache.org/docs/current/mod/mod_log_config.html", entries: text(apache.NewCommon),
+		},
+		{
+			name: "apache_combined", summary: "Apache httpd, combined",
+			doc: "https://httpd.apache.org/docs/current/mod/mod_log_config.html", entries: text(apache.NewCombined),
+		},
+		{
+			name: "envoy_json", summary: "Envoy, JSON access log (also Istio, Contour, Envoy Gateway)",
+			doc: "https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage", entries: withZone(envoy.NewJSON),
+		},
+		{
+			name: "json", summary: "any JSON object, by the topic's mapping",
+			doc: "deploy/config/gatewatch.yaml, kafka.topics[].mapping", entries: newMapped,
+		},
+		{
+			name: "otlp_proto", summary: "OpenTelemetry spans, protobuf",
+			doc: "https://opentelemetry.io/docs/specs/otlp/", spans: func() trace.Decoder { return otlp.NewProto() },
+		},
+		{
+			name: "otlp_json", summary: "OpenTelemetry spans, JSON",
+			doc: "https://opentelemetry.io/docs/specs/otlp/", spans: func() trace.Decoder { return otlp.NewJSON() },
+		},
 	}
 }
 

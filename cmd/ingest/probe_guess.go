@@ -152,8 +152,17 @@ func describe(field, path string, value any) guessedField {
 	case "latency", "upstream_latency":
 		g.Unit = "ms"
 		for _, u := range []struct{ suffix, unit string }{
-			{"microseconds", "us"}, {"micros", "us"}, {"us", "us"}, {"nanoseconds", "ns"}, {"nanos", "ns"}, {"ns", "ns"},
-			{"ms", "ms"}, {"millis", "ms"}, {"milliseconds", "ms"}, {"seconds", "s"}, {"sec", "s"},
+			{"microseconds", "us"},
+			{"micros", "us"},
+			{"us", "us"},
+			{"nanoseconds", "ns"},
+			{"nanos", "ns"},
+			{"ns", "ns"},
+			{"ms", "ms"},
+			{"millis", "ms"},
+			{"milliseconds", "ms"},
+			{"seconds", "s"},
+			{"sec", "s"},
 		} {
 			if strings.HasSuffix(name, u.suffix) {
 				g.Unit = u.unit

@@ -126,7 +126,7 @@ func (d *ingestDaemon) wait(ctx context.Context, what string, f func(context.Con
 		}
 		if err.Error() != last {
 			last = err.Error()
-			d.log.Warn("waiting for "+what, "err", err)
+			d.log.Warn("waiting", "for", what, "err", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -62,9 +62,21 @@ func TestParseDecimal(t *testing.T) {
 		want int64
 		ok   bool
 	}{
-		{"0.123", 3, 123, true}, {"0.1235", 3, 124, true}, {"-0.5", 3, -500, true}, {"1767323045.678901234", 9, 1767323045678901234, true},
-		{"9223372036854775807", 0, 1<<63 - 1, true}, {"9223372036854775808", 0, 0, false}, {"1e3", 0, 1000, true}, {"1e400", 0, 0, false},
-		{"", 0, 0, false}, {"-", 0, 0, false}, {".", 0, 0, false}, {"1.2.3", 0, 0, false}, {"NaN", 0, 0, false}, {"12", 18, 0, false}, {"0x10", 0, 0, false},
+		{"0.123", 3, 123, true},
+		{"0.1235", 3, 124, true},
+		{"-0.5", 3, -500, true},
+		{"1767323045.678901234", 9, 1767323045678901234, true},
+		{"9223372036854775807", 0, 1<<63 - 1, true},
+		{"9223372036854775808", 0, 0, false},
+		{"1e3", 0, 1000, true},
+		{"1e400", 0, 0, false},
+		{"", 0, 0, false},
+		{"-", 0, 0, false},
+		{".", 0, 0, false},
+		{"1.2.3", 0, 0, false},
+		{"NaN", 0, 0, false},
+		{"12", 18, 0, false},
+		{"0x10", 0, 0, false},
 	} {
 		if got, ok := accesslog.ParseDecimal(c.s, c.exp); ok != c.ok || ok && got != c.want {
 			t.Errorf("%q ×10^%d: got %d %v, want %d %v", c.s, c.exp, got, ok, c.want, c.ok)

@@ -200,8 +200,7 @@ const (
 
 // AsParseError returns err as a ParseError, wrapping anything else as a syntax error.
 func AsParseError(err error) *ParseError {
-	var pe *ParseError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*ParseError](err); ok {
 		return pe
 	}
 	return &ParseError{Reason: ReasonSyntax, Detail: err.Error()}

@@ -199,8 +199,13 @@ func TestOldRowsReachCoarserLevels(t *testing.T) {
 	conn, _ := clickhousetest.New(t)
 	const day = 24 * time.Hour
 	err := conn.ApplyRetention(t.Context(), []clickhouse.TTL{
-		{Table: "access_log", Keep: 3650 * day}, {Table: "request_10s", Keep: 3 * day}, {Table: "request_1m", Keep: 20 * day}, {Table: "request_1h", Keep: 730 * day},
-		{Table: "key_1m", Keep: 14 * day}, {Table: "key_1h", Keep: 90 * day}, {Table: "key_1d", Keep: 1095 * day},
+		{Table: "access_log", Keep: 3650 * day},
+		{Table: "request_10s", Keep: 3 * day},
+		{Table: "request_1m", Keep: 20 * day},
+		{Table: "request_1h", Keep: 730 * day},
+		{Table: "key_1m", Keep: 14 * day},
+		{Table: "key_1h", Keep: 90 * day},
+		{Table: "key_1d", Keep: 1095 * day},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -25,8 +25,10 @@ func insertRange(t testing.TB, b ingest.Block, partition int32, first, last, dea
 		b.AppendDeadLetter(&ingest.DeadLetter{Coordinates: ingest.Coordinates{Offset: o, KafkaTime: at}, Reason: accesslog.ReasonSyntax})
 	}
 	n := last - first + 1 - dead
-	l := ingest.LedgerEntry{Range: ingest.Range{Topic: "access", Partition: partition, First: first, Last: last}, Messages: n, Rows: n, Dead: dead,
-		EarliestEvent: at, LatestEvent: at, FirstKafkaTime: at, LastKafkaTime: at}
+	l := ingest.LedgerEntry{
+		Range: ingest.Range{Topic: "access", Partition: partition, First: first, Last: last}, Messages: n, Rows: n, Dead: dead,
+		EarliestEvent: at, LatestEvent: at, FirstKafkaTime: at, LastKafkaTime: at,
+	}
 	if err := b.Insert(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}

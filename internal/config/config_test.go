@@ -191,7 +191,6 @@ func TestEveryFieldHasATag(t *testing.T) {
 	var walk func(typ reflect.Type, path string)
 	walk = func(typ reflect.Type, path string) {
 		for f := range typ.Fields() {
-			f := f
 			if !f.IsExported() {
 				continue
 			}

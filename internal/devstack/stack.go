@@ -289,7 +289,7 @@ func (s *Stack) Failed() error {
 	for _, p := range current {
 		select {
 		case <-p.child.Done():
-			return fmt.Errorf("%s ended (%v); the end of its log:\n%s", p.name, p.child.Err(), tail(p.log))
+			return fmt.Errorf("%s ended (%w); the end of its log:\n%s", p.name, p.child.Err(), tail(p.log))
 		default:
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -69,7 +70,7 @@ func (w *Webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 func (w *Webhook) Received() []Notification {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.list[:len(w.list):len(w.list)]
+	return slices.Clip(w.list)
 }
 
 // Wait returns the first notification that match accepts, as soon as there is one.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,12 @@ func TestReadme(t *testing.T) {
 	live, endLive := context.WithCancel(ctx)
 	sent := make(chan error, 1)
 	go func() { sent <- load.Live(live, 100) }()
-	defer func() { endLive(); <-sent }()
+	defer func() {
+		endLive()
+		if err := <-sent; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
 
 	r := readme{t: t, ctx: ctx, dir: t.TempDir(), blocks: readmeBlocks(t), addresses: stackAddresses(t, s)}
 	if err := os.Symlink(built().dir, filepath.Join(r.dir, "bin")); err != nil {

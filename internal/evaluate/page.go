@@ -114,7 +114,7 @@ func (f *finding) first() string {
 // breadth says over which dimensions the failure is spread evenly.
 func (f *finding) breadth() string {
 	mean := f.evidence.Now.Ratio()
-	text := ""
+	var text strings.Builder
 	for _, dim := range []struct{ name, plural string }{{"region", "all regions"}, {"node", "all nodes"}} {
 		n, all := 0, true
 		for _, c := range f.evidence.Cells {
@@ -124,13 +124,13 @@ func (f *finding) breadth() string {
 			}
 		}
 		if n > 1 && all {
-			text += ", " + dim.plural
+			text.WriteString(", " + dim.plural)
 		}
 	}
-	if text == "" {
+	if text.String() == "" {
 		return ""
 	}
-	return ";" + text[1:]
+	return ";" + text.String()[1:]
 }
 
 func (f *finding) failing(p *page) {

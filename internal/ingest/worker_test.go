@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -170,7 +169,7 @@ func pipeline(t *testing.T, m *member, s *store, c Config) (*Pipeline, *promethe
 	p, err := New(c, []TopicConfig{{Name: "t", Format: "numbers"}}, Deps{
 		Source: source{m}, Sink: s, NewDecoder: func(TopicConfig) (Decoder, error) { return numbers{}, nil },
 		Mask: func(s string) string { return strings.ToUpper(s) }, SchemaVersion: 1, Now: time.Now,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: reg,
+		Log: slog.New(slog.DiscardHandler), Registerer: reg,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -25,7 +24,7 @@ func member(t *testing.T, c *Client) (got <-chan ingest.Partition, leave func() 
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	parts, done := make(chan ingest.Partition, 100), make(chan error, 1)
-	g := c.NewGroup("gatewatch-test", []string{"t"}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g := c.NewGroup("gatewatch-test", []string{"t"}, slog.New(slog.DiscardHandler))
 	go func() {
 		done <- g.Run(ctx, func(ctx context.Context, p ingest.Partition) error {
 			parts <- p
@@ -92,7 +91,7 @@ func TestOffsetsAreFenced(t *testing.T) {
 func TestOwnersErrorEndsTheMember(t *testing.T) {
 	c := client(t, broker(t, fastGroups()), nil)
 	boom := errors.New("boom")
-	g := c.NewGroup("gatewatch-test", []string{"t"}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g := c.NewGroup("gatewatch-test", []string{"t"}, slog.New(slog.DiscardHandler))
 	err := g.Run(t.Context(), func(ctx context.Context, p ingest.Partition) error {
 		if p.ID() == 1 {
 			return boom

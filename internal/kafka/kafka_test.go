@@ -240,8 +240,11 @@ func TestBounds(t *testing.T) {
 		at   time.Time
 		want int64
 	}{
-		{"zero", time.Time{}, 0}, {"long before", epoch.Add(-time.Hour), 0}, {"on a message", epoch.Add(40 * time.Millisecond), 40},
-		{"between two", epoch.Add(40*time.Millisecond + time.Microsecond), 40}, {"after the last", epoch.Add(time.Hour), 100},
+		{"zero", time.Time{}, 0},
+		{"long before", epoch.Add(-time.Hour), 0},
+		{"on a message", epoch.Add(40 * time.Millisecond), 40},
+		{"between two", epoch.Add(40*time.Millisecond + time.Microsecond), 40},
+		{"after the last", epoch.Add(time.Hour), 100},
 	} {
 		if got, err := c.offsetAt(t.Context(), "t", 0, tc.at); err != nil || got != tc.want {
 			t.Errorf("%s: starts at %d, %v; want %d", tc.name, got, err, tc.want)
@@ -333,7 +336,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

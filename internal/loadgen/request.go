@@ -64,8 +64,18 @@ var background = [...]struct {
 	outcome int
 	share   float64
 }{
-	{missing404, 0.011}, {bad400, 0.007}, {auth401, 0.005}, {bad422, 0.004}, {quota429, 0.003}, {forbidden403, 0.002},
-	{conflict409, 0.0012}, {cancelled, 0.001}, {large413, 0.0003}, {upstream500, 0.00014}, {upstream503, 0.00004}, {timeout504, 0.00002},
+	{missing404, 0.011},
+	{bad400, 0.007},
+	{auth401, 0.005},
+	{bad422, 0.004},
+	{quota429, 0.003},
+	{forbidden403, 0.002},
+	{conflict409, 0.0012},
+	{cancelled, 0.001},
+	{large413, 0.0003},
+	{upstream500, 0.00014},
+	{upstream503, 0.00004},
+	{timeout504, 0.00002},
 }
 
 // A Request is one call of the API, as it truly was.

@@ -95,8 +95,11 @@ func (q *Request) spanSize(sp *span) int {
 
 func (sp *span) attrs(f func(k, v string)) {
 	for _, a := range [...][2]string{
-		{"http.request.method", sp.method}, {"http.route", sp.route}, {"server.address", sp.peer},
-		{"db.system.name", sp.dbSystem}, {"db.query.summary", sp.dbSummary},
+		{"http.request.method", sp.method},
+		{"http.route", sp.route},
+		{"server.address", sp.peer},
+		{"db.system.name", sp.dbSystem},
+		{"db.query.summary", sp.dbSummary},
 	} {
 		if a[1] != "" {
 			f(a[0], a[1])

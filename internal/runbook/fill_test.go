@@ -129,7 +129,7 @@ func TestShellReadsValuesBack(t *testing.T) {
 	if n < 600 {
 		t.Fatalf("only %d strings were tried", n)
 	}
-	cmd := exec.Command(sh)
+	cmd := exec.CommandContext(t.Context(), sh)
 	cmd.Stdin = strings.NewReader(script.String())
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -48,7 +48,7 @@ func sections(body []byte, first int, fault func(line int, format string, args .
 // matchComment reads "reach=one_upstream,one_node kind=slo_burn".
 func matchComment(s string, fault func(format string, args ...any)) Match {
 	m := Match{}
-	for _, term := range strings.Fields(s) {
+	for term := range strings.FieldsSeq(s) {
 		name, values, ok := strings.Cut(term, "=")
 		if !ok || !isField(name) || values == "" {
 			fault("match comment: %q: want FIELD=VALUE, with a field of %s", term, fieldNames())

@@ -13,9 +13,15 @@ func TestRedact(t *testing.T) {
 		Message: "no such user joe@example.com",
 		DBQuery: `SELECT a1 FROM t WHERE name = 'O''Brien' AND n IN (1, 2.5) AND c = "x\"y"`,
 		Attrs: []trace.Attr{
-			{Key: "url.full", Value: "https://u:p@h.example/a?token=1#f"}, {Key: "http.target", Value: "/a/joe@example.com?x=1"}, {Key: "url.query", Value: "a=b"},
-			{Key: "http.request.header.authorization", Value: "Bearer x"}, {Key: "my.api_key", Value: "k"}, {Key: "enduser.id", Value: "joe"},
-			{Key: "client.address", Value: "198.51.100.77"}, {Key: "network.peer.address", Value: "2001:db8:1:2::3"}, {Key: "db.statement", Value: "x = 'y'"},
+			{Key: "url.full", Value: "https://u:p@h.example/a?token=1#f"},
+			{Key: "http.target", Value: "/a/joe@example.com?x=1"},
+			{Key: "url.query", Value: "a=b"},
+			{Key: "http.request.header.authorization", Value: "Bearer x"},
+			{Key: "my.api_key", Value: "k"},
+			{Key: "enduser.id", Value: "joe"},
+			{Key: "client.address", Value: "198.51.100.77"},
+			{Key: "network.peer.address", Value: "2001:db8:1:2::3"},
+			{Key: "db.statement", Value: "x = 'y'"},
 			{Key: "thread.id", Value: "7"},
 		},
 	}
@@ -24,8 +30,11 @@ func TestRedact(t *testing.T) {
 		Message: "no such user {email}",
 		DBQuery: `SELECT a1 FROM t WHERE name = ? AND n IN (?, ?) AND c = ?`,
 		Attrs: []trace.Attr{
-			{Key: "url.full", Value: "https://h.example/a"}, {Key: "http.target", Value: "/a/{email}"},
-			{Key: "client.address", Value: "198.51.100.0"}, {Key: "network.peer.address", Value: "2001:db8:1::"}, {Key: "db.statement", Value: "x = ?"},
+			{Key: "url.full", Value: "https://h.example/a"},
+			{Key: "http.target", Value: "/a/{email}"},
+			{Key: "client.address", Value: "198.51.100.0"},
+			{Key: "network.peer.address", Value: "2001:db8:1::"},
+			{Key: "db.statement", Value: "x = ?"},
 			{Key: "thread.id", Value: "7"},
 		},
 	}

@@ -5,7 +5,7 @@ package trace
 import "time"
 
 // A TraceID is 16 bytes; the zero value is invalid (W3C Trace Context §3.2.2.3).
-type TraceID [16]byte
+type TraceID [16]byte //nolint:revive // W3C's name for it
 
 // A SpanID is 8 bytes; the zero value is invalid (W3C Trace Context §3.2.2.4).
 type SpanID [8]byte

@@ -93,9 +93,11 @@ func entries(t *testing.T, d accesslog.Decoder, msg []byte) []accesslog.Entry {
 
 // cloned copies what a later use of the message's memory could change.
 func cloned(e accesslog.Entry) accesslog.Entry {
-	for _, s := range []*string{&e.Method, &e.Target, &e.Path, &e.Query, &e.RequestLine, &e.Host, &e.Authority, &e.Protocol,
+	for _, s := range []*string{
+		&e.Method, &e.Target, &e.Path, &e.Query, &e.RequestLine, &e.Host, &e.Authority, &e.Protocol,
 		&e.UserAgent, &e.Referer, &e.ClientIP, &e.Service, &e.Route, &e.Upstream, &e.Node, &e.Region, &e.APIVersion, &e.APIKey,
-		&e.Consumer.ID, &e.Consumer.Plan, &e.Flags, &e.Details, &e.RequestID, &e.ForwardedFor} {
+		&e.Consumer.ID, &e.Consumer.Plan, &e.Flags, &e.Details, &e.RequestID, &e.ForwardedFor,
+	} {
 		*s = strings.Clone(*s)
 	}
 	return e

@@ -61,26 +61,26 @@ func (d *Decoder) Decode(msg []byte, out *accesslog.Entries) error {
 
 // head reads everything before the request: [vhost] client ident user [time].
 func (d *Decoder) head(line string, e *accesslog.Entry) (string, error) {
-	open := strings.Index(line, " [")
-	if open < 0 {
+	before, after, ok := strings.Cut(line, " [")
+	if !ok {
 		return d.headWithoutTime(line, e)
 	}
-	rest := line[open+2:]
-	end := strings.IndexByte(rest, ']')
-	if end < 0 {
+	rest := after
+	before0, after0, ok0 := strings.Cut(rest, "]")
+	if !ok0 {
 		return "", fault(accesslog.ReasonSyntax, "no ] after the time")
 	}
-	if stamp := rest[:end]; stamp != "-" && stamp != "" {
+	if stamp := before0; stamp != "-" && stamp != "" {
 		t, ok := d.times.CLF(stamp)
 		if !ok {
 			return "", fault(accesslog.ReasonBadTime, "not as 10/Oct/2000:13:55:36 -0700")
 		}
 		e.Time = t
 	}
-	if err := names(line[:open], e); err != nil {
+	if err := names(before, e); err != nil {
 		return "", err
 	}
-	return strings.TrimLeft(rest[end+1:], " "), nil
+	return strings.TrimLeft(after0, " "), nil
 }
 
 // headWithoutTime reads "client ident user -", as a line without any value has it.
@@ -294,7 +294,7 @@ func lastQuoted(s string) (content, rest string, err error) {
 	if s == "-" {
 		return "", "", nil
 	}
-	if len(s) > 1 && s[0] == '"' && strings.IndexAny(s[1:], "\"\\") < 0 {
+	if len(s) > 1 && s[0] == '"' && !strings.ContainsAny(s[1:], "\"\\") {
 		return s[1:], "", nil
 	}
 	return quotedOrDash(s)

@@ -6,6 +6,7 @@ package envelope
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -42,7 +43,7 @@ func (d *Decoder) Decode(msg []byte, out *accesslog.Entries) error {
 		return nil
 	}
 	out.Truncate(start)
-	if inside := d.unwrap(msg, out, maxLayers); inside != errBare {
+	if inside := d.unwrap(msg, out, maxLayers); !errors.Is(inside, errBare) {
 		if inside != nil {
 			out.Truncate(start)
 			return inside
@@ -65,7 +66,7 @@ func (d *Decoder) unwrap(msg []byte, out *accesslog.Entries, layers int) error {
 	start := out.Len()
 	if err = d.inner.Decode(payload, out); err != nil && layers > 1 {
 		out.Truncate(start)
-		if inside := d.unwrap(payload, out, layers-1); inside != errBare {
+		if inside := d.unwrap(payload, out, layers-1); !errors.Is(inside, errBare) {
 			err = inside
 		}
 	}
@@ -106,6 +107,8 @@ func checkFraming(msg []byte) error {
 	if rest := bytes.TrimSpace(msg[5:]); len(rest) > 0 && (rest[0] == '{' || rest[0] == '[') {
 		kind = "JSON"
 	}
-	return &accesslog.ParseError{Reason: accesslog.ReasonSchemaFramed,
-		Detail: fmt.Sprintf("Confluent schema-registry framing, schema id %d, payload looks like %s; produce plain JSON or text", id, kind)}
+	return &accesslog.ParseError{
+		Reason: accesslog.ReasonSchemaFramed,
+		Detail: fmt.Sprintf("Confluent schema-registry framing, schema id %d, payload looks like %s; produce plain JSON or text", id, kind),
+	}
 }

@@ -30,8 +30,10 @@ type pepper struct {
 func newKeys(peppers []Pepper) keys {
 	var k keys
 	for _, p := range peppers {
-		k.peppers = append(k.peppers, pepper{from: p.From, mac: hmac.New(sha256.New, p.Secret),
-			ids: map[string][16]byte{}, pseudonyms: map[string]string{}})
+		k.peppers = append(k.peppers, pepper{
+			from: p.From, mac: hmac.New(sha256.New, p.Secret),
+			ids: map[string][16]byte{}, pseudonyms: map[string]string{},
+		})
 	}
 	slices.SortStableFunc(k.peppers, func(a, b pepper) int { return b.from.Compare(a.from) })
 	return k

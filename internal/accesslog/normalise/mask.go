@@ -102,7 +102,7 @@ func secret(word string) bool {
 	return false
 }
 
-// sessionID reports whether what was written so far ends with a session's name, as in ;jsessionid=…
+// sessionID reports whether what was written so far ends with a session's name, as in ;jsessionid=…..
 func sessionID(b []byte) bool {
 	return strings.HasSuffix(view(b), "sessionid=")
 }

@@ -145,8 +145,10 @@ func (n *Normaliser) mask(e *accesslog.Entry, arena *accesslog.Arena) {
 	if strings.IndexByte(e.Authority, '@') >= 0 {
 		e.Authority, e.Host = "", ""
 	}
-	for _, name := range [...]*string{&e.Service, &e.Route, &e.Upstream, &e.Node, &e.Region, &e.APIVersion,
-		&e.Consumer.ID, &e.Consumer.Plan, &e.Flags, &e.Details, &e.RequestID, &e.Host, &e.Authority, &e.Protocol} {
+	for _, name := range [...]*string{
+		&e.Service, &e.Route, &e.Upstream, &e.Node, &e.Region, &e.APIVersion,
+		&e.Consumer.ID, &e.Consumer.Plan, &e.Flags, &e.Details, &e.RequestID, &e.Host, &e.Authority, &e.Protocol,
+	} {
 		if len(*name) > maxName {
 			*name = clip(*name, maxName)
 		}

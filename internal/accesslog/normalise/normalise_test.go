@@ -154,13 +154,17 @@ func TestDerived(t *testing.T) {
 	n := newNormaliser(t, func(c *normalise.Config) { c.Region = "eu"; c.Node = "n"; c.Service = "s" })
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	ms := func(n int) accesslog.Opt[time.Duration] { return accesslog.Some(time.Duration(n) * time.Millisecond) }
-	e := normalised(n, accesslog.Entry{Time: start, TimeIsStart: true, Method: "FOO", Service: "own", Status: 504,
-		Upstream: "u:1", UpstreamStatus: 504, Latency: accesslog.Latency{Total: ms(2000), Upstream: ms(2001)}})
+	e := normalised(n, accesslog.Entry{
+		Time: start, TimeIsStart: true, Method: "FOO", Service: "own", Status: 504,
+		Upstream: "u:1", UpstreamStatus: 504, Latency: accesslog.Latency{Total: ms(2000), Upstream: ms(2001)},
+	})
 	if !e.Time.Equal(start.Add(2*time.Second)) || e.Latency.Gateway != ms(0) || e.Method != "OTHER" || e.Region != "eu" || e.Node != "n" || e.Service != "own" {
 		t.Errorf("%+v", e)
 	}
-	if want := (accesslog.Outcome{Responder: accesslog.ResponderGateway, Class: accesslog.UpstreamTimeout,
-		UpstreamReached: accesslog.ReachedYes, Evidence: accesslog.EvidenceInferred}); e.Outcome != want {
+	if want := (accesslog.Outcome{
+		Responder: accesslog.ResponderGateway, Class: accesslog.UpstreamTimeout,
+		UpstreamReached: accesslog.ReachedYes, Evidence: accesslog.EvidenceInferred,
+	}); e.Outcome != want {
 		t.Errorf("outcome %+v, want %+v", e.Outcome, want)
 	}
 	if e := normalised(n, accesslog.Entry{Status: 200, Latency: accesslog.Latency{Total: ms(1)}}); e.Latency.Gateway.OK {

@@ -135,13 +135,19 @@ func TestSemanticConventions(t *testing.T) {
 		Attrs: []trace.Attr{{Key: "deployment.environment.name", Value: "prod"}, {Key: "n", Value: "7"}},
 	}
 	for name, attrs := range map[string]map[string]any{
-		"stable": {"http.request.method": "GET", "http.route": "/p/{id}", "http.response.status_code": 503,
-			"db.system.name": "postgresql", "db.query.text": "SELECT 1", "server.address": "db-1", "n": 7},
-		"older": {"http.method": "GET", "http.route": "/p/{id}", "http.status_code": 503,
-			"db.system": "postgresql", "db.statement": "SELECT 1", "net.peer.name": "db-1", "n": 7},
-		"both": {"http.method": "OLD", "http.request.method": "GET", "http.route": "/p/{id}", "http.status_code": 200,
+		"stable": {
+			"http.request.method": "GET", "http.route": "/p/{id}", "http.response.status_code": 503,
+			"db.system.name": "postgresql", "db.query.text": "SELECT 1", "server.address": "db-1", "n": 7,
+		},
+		"older": {
+			"http.method": "GET", "http.route": "/p/{id}", "http.status_code": 503,
+			"db.system": "postgresql", "db.statement": "SELECT 1", "net.peer.name": "db-1", "n": 7,
+		},
+		"both": {
+			"http.method": "OLD", "http.request.method": "GET", "http.route": "/p/{id}", "http.status_code": 200,
 			"http.response.status_code": 503, "db.system": "old", "db.system.name": "postgresql",
-			"db.query.text": "text", "db.query.summary": "SELECT 1", "db.statement": "old", "peer.service": "db-1", "server.address": "x", "n": 7},
+			"db.query.text": "text", "db.query.summary": "SELECT 1", "db.statement": "old", "peer.service": "db-1", "server.address": "x", "n": 7,
+		},
 	} {
 		td := newTraces(attrs, "vendor=1, ot=rv:ab;th:e666666666666")
 		pb, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(td)
