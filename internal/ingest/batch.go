@@ -15,7 +15,8 @@ type batch struct {
 	block       Block
 	first, next int64
 	bytes       int   // of the messages
-	memory      int64 // taken from the pipeline's budget
+	memory      int64 // taken from the pipeline's
+	large       bool  // holds one of the pipeline's shares
 
 	messages, dead    int64
 	rows              int64
@@ -34,6 +35,9 @@ func (b *batch) start(first int64) {
 		b.reasons = map[accesslog.Reason]int{}
 	}
 }
+
+// need is the memory that b's rows are taken to need until they are stored.
+func (b *batch) need() int64 { return blockCost * int64(b.block.Bytes()) }
 
 func (b *batch) ledger(t TopicConfig, partition int32) LedgerEntry {
 	return LedgerEntry{
@@ -139,7 +143,7 @@ func (w *worker) checkTime(m *Message, t time.Time) error {
 	case ahead > maxAhead && w.skew.likely():
 		if now := w.p.deps.Now(); now.Sub(w.skewed) >= logEvery {
 			w.skewed = now
-			w.p.deps.Log.Warn(fmt.Sprintf("events look like %s: set time_zone for this topic", w.skew.zone()), "topic", w.topic.Name, "partition", w.part.ID())
+			w.p.deps.Log.Warn("events look like local time: set time_zone for this topic", "zone", w.skew.zone(), "topic", w.topic.Name, "partition", w.part.ID())
 		}
 	case ahead > maxAhead:
 		return &accesslog.ParseError{Reason: accesslog.ReasonFuture, Detail: ahead.Round(time.Second).String() + " ahead of its Kafka time"}

@@ -42,8 +42,8 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			_ = p.Run(ctx)
-			if !p.memory.TryAcquire(int64(p.conf.MaxMemory)) {
-				t.Errorf("some of the %d bytes are still held", p.conf.MaxMemory)
+			if !p.memory.TryAcquire(p.share) || !p.large.TryAcquire(largeBatches) {
+				t.Error("some memory is still held")
 			}
 			if n := testutil.CollectAndCount(p.metrics.lag); n != 0 {
 				t.Errorf("the lag of %d partitions is shown that nobody reads", n)

@@ -40,10 +40,14 @@ type Deps struct {
 
 // A Pipeline reads topics into the store.
 type Pipeline struct {
-	conf    Config
-	deps    Deps
-	topics  map[string]TopicConfig
-	start   startAt
+	conf   Config
+	deps   Deps
+	topics map[string]TopicConfig
+	start  startAt
+	// Of max_memory each large batch of a backlog may hold one share; all others
+	// share the last one, memory.
+	share   int64
+	large   *semaphore.Weighted
 	memory  *semaphore.Weighted
 	metrics *metrics
 
@@ -63,9 +67,10 @@ func New(conf Config, topics []TopicConfig, deps Deps) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
+	share := max(int64(conf.MaxMemory), minMemory) / memoryShares
 	p := &Pipeline{
 		conf: conf, deps: deps, start: start, topics: make(map[string]TopicConfig, len(topics)),
-		memory: semaphore.NewWeighted(int64(conf.MaxMemory)), metrics: newMetrics(deps.Registerer),
+		share: share, large: semaphore.NewWeighted(largeBatches), memory: semaphore.NewWeighted(share), metrics: newMetrics(deps.Registerer),
 		troubles: map[string]trouble{},
 	}
 	for _, t := range topics {

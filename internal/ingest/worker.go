@@ -10,21 +10,28 @@ import (
 )
 
 const (
-	// fetchBytes is the size of one Fetch.
-	fetchBytes = 4 << 20
-	// fetchCost is the memory that a Fetch is taken to need: the answer, its
-	// decompressed messages and the columns that they become.
-	fetchCost = 4 * fetchBytes
-	minMemory = 2 * fetchCost
-	// blockCost is how much memory a byte in a block is taken to need: columns
-	// have room to grow, and an insert makes another copy.
+	// fetchBytes and backlogBytes are the size of one Fetch, at the end of a
+	// partition and in a backlog.
+	fetchBytes   = 1 << 20
+	backlogBytes = 4 << 20
+	// fetchCost is how much memory a byte of a Fetch is taken to need: the
+	// answer, its decompressed messages and the columns that they become.
+	fetchCost = 4
+	// blockCost is the same for a byte in a block: columns have room to grow, and
+	// an insert makes another copy.
 	blockCost = 2
-	// keptBytes is the largest block whose memory is kept while there is no backlog.
-	keptBytes = 8 << 20
 
-	// behindFactor lets a batch grow that many times older while its partition is
-	// not read to the end: large batches cost the store much less.
-	behindFactor = 5
+	// A partition that far from its end has a backlog. Its batches are large,
+	// which costs the store much less than many small ones: they may grow
+	// backlogAge times older, and a few at a time share most of the memory.
+	backlogMessages = 10_000
+	backlogAge      = 10
+	largeBatches    = 4
+	memoryShares    = largeBatches + 1 // the last is for the batches without a backlog
+	minMemory       = memoryShares * fetchCost * backlogBytes
+
+	// keptBytes is the largest block whose memory is kept when there is no backlog.
+	keptBytes = 8 << 20
 
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
@@ -43,7 +50,7 @@ type worker struct {
 	skew    zoneSkew
 	free    []*batch   // two: one is filled while the other is inserted
 	flying  chan error // the result of the batch that is being stored; nil: none
-	behind  bool       // there was more to read at once when the last answer came
+	backlog bool       // when the last answer came
 	skewed  time.Time  // when the time zone was last complained about
 }
 
@@ -95,7 +102,7 @@ func (w *worker) run(ctx context.Context) error {
 // whoever rebuilds the batch judges its messages alike. The columns that a
 // backlog needed are not kept beyond it.
 func (w *worker) begin(b *batch, first int64) {
-	if !w.behind && b.block.Bytes() > keptBytes {
+	if !w.backlog && b.block.Bytes() > keptBytes {
 		b.block = w.p.deps.Sink.NewBlock(w.topic)
 	}
 	b.start(first)
@@ -189,20 +196,14 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 			w.release(b)
 			return err
 		}
-		if !w.p.memory.TryAcquire(fetchCost) {
-			if b.next > b.first {
-				return nil
-			}
-			if err := w.p.memory.Acquire(ctx, fetchCost); err != nil {
-				return nil // ctx has ended
-			}
+		if !w.room(ctx, b) {
+			return nil // full, or ctx has ended
 		}
-		b.memory += fetchCost
 		if err := w.fetch(ctx, b, -1); err != nil {
 			w.release(b)
 			return err
 		}
-		w.settle(b)
+		w.settle(ctx, b)
 		if b.next == b.first {
 			continue
 		}
@@ -211,8 +212,8 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 			begun = now
 		}
 		age := w.p.conf.BatchAge
-		if w.behind {
-			age *= behindFactor
+		if w.backlog {
+			age *= backlogAge
 		}
 		if b.block.Rows() >= w.p.conf.BatchRows || b.bytes >= w.p.conf.BatchBytes || now.Sub(begun) >= age {
 			return nil
@@ -224,30 +225,60 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// settle gives back what the last answer did not need, or takes what it needed
-// beyond the estimate if there is any left.
-func (w *worker) settle(b *batch) {
-	need := blockCost * int64(b.block.Bytes())
-	switch {
-	case need < b.memory:
-		w.p.memory.Release(b.memory - need)
-		b.memory = need
-	case w.p.memory.TryAcquire(need - b.memory):
-		b.memory = need
+// room takes the memory for one more answer. It reports false when there is
+// none and b should be stored instead, or when ctx has ended.
+func (w *worker) room(ctx context.Context, b *batch) bool {
+	if b.large {
+		return b.need()+fetchCost*backlogBytes <= w.p.share
+	}
+	short := fetchCost*fetchBytes - (b.memory - b.need())
+	if short > 0 && !w.p.memory.TryAcquire(short) {
+		if b.next > b.first || w.p.memory.Acquire(ctx, short) != nil {
+			return false
+		}
+	}
+	b.memory += max(0, short)
+	return true
+}
+
+// settle accounts for an answer that has come: what it did not need goes back.
+// In a backlog the batch waits its turn to be a large one. Who waits holds
+// nothing, so that others can end.
+func (w *worker) settle(ctx context.Context, b *batch) {
+	if w.backlog && !b.large {
+		w.release(b)
+		b.large = w.p.large.Acquire(ctx, 1) == nil
+	}
+	if b.large {
+		return
+	}
+	switch more := b.need() - b.memory; {
+	case more < 0:
+		w.p.memory.Release(-more)
+		b.memory += more
+	case w.p.memory.TryAcquire(more):
+		b.memory += more
 	}
 }
 
 func (w *worker) release(b *batch) {
+	if b.large {
+		w.p.large.Release(1)
+	}
 	w.p.memory.Release(b.memory)
-	b.memory = 0
+	b.large, b.memory = false, 0
 }
 
 // fetch asks Kafka once and adds the messages up to last (-1: all) to b.
 func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
 	var f Fetched
+	size := fetchBytes
+	if b.large {
+		size = backlogBytes
+	}
 	t := time.Now()
 	err := w.retry(ctx, "fetch", func() (err error) {
-		f, err = w.part.Fetch(ctx, b.next, fetchBytes)
+		f, err = w.part.Fetch(ctx, b.next, size)
 		return err
 	})
 	if err != nil {
@@ -265,7 +296,7 @@ func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
 	w.p.metrics.seconds.WithLabelValues("decode").Add(time.Since(t).Seconds())
 	b.next = max(b.next, f.Next)
 	w.p.metrics.lag.WithLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID()))).Set(float64(max(0, f.End-b.next)))
-	w.behind = b.next < f.End
+	w.backlog = f.End-b.next >= backlogMessages
 	return nil
 }
 
