@@ -164,7 +164,7 @@ func (v *validator) ingest() {
 	}
 	v.between("ingest.batch_rows", in.BatchRows, 1, 10_000_000)
 	v.between("ingest.batch_bytes", in.BatchBytes, 64<<10, 2<<30)
-	v.between("ingest.max_memory", in.MaxMemory, 16<<20, 1<<40)
+	v.between("ingest.max_memory", in.MaxMemory, 80<<20, 1<<40)
 	v.between("ingest.max_message_bytes", in.MaxMessageBytes, 1<<10, 1<<30)
 	v.positive("ingest.batch_age", in.BatchAge)
 	v.positive("ingest.shutdown_timeout", in.ShutdownTimeout)
