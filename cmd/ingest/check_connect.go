@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gatewatch/internal/alertmanager"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
 	"gatewatch/internal/ingest"
@@ -30,15 +31,32 @@ const (
 func checkConnect(ctx context.Context, cfg *config.Config, found *findings) {
 	checkKafka(ctx, cfg, found)
 	checkClickHouse(ctx, cfg, found)
-	for _, u := range cfg.Alert.Alertmanagers {
-		checkURL(ctx, found, "alertmanager", strings.TrimSuffix(u, "/")+"/api/v2/status", levelFail,
-			"correct alert.alertmanagers or start Alertmanager")
-	}
+	checkAlertmanagers(ctx, cfg, found)
 	if u := cfg.Alert.Grafana; u != "" {
-		checkURL(ctx, found, "grafana", u, levelWarn, "pages would link to it in vain: correct alert.grafana")
+		checkURL(ctx, found, "grafana", u, "pages would link to it in vain: correct alert.grafana")
 	}
 	if u := cfg.Alert.Runbooks.BaseURL; u != "" {
-		checkURL(ctx, found, "runbooks", u, levelWarn, "pages would link to it in vain: correct alert.runbooks.base_url")
+		checkURL(ctx, found, "runbooks", u, "pages would link to it in vain: correct alert.runbooks.base_url")
+	}
+}
+
+// checkAlertmanagers asks each one by itself, to name those that do not answer.
+func checkAlertmanagers(ctx context.Context, cfg *config.Config, found *findings) {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	if len(cfg.Alert.Alertmanagers) == 0 {
+		found.warn("alertmanager", "gatewatch-alert needs alert.alertmanagers", "none is configured")
+	}
+	for _, u := range cfg.Alert.Alertmanagers {
+		client, err := alertmanager.New([]string{u}, cfg.Alert.AlertmanagerAuth)
+		if err == nil {
+			err = client.Check(ctx)
+		}
+		if err != nil {
+			found.fail("alertmanager", "correct alert.alertmanagers and alertmanager_auth, or start it", "%v", err)
+			continue
+		}
+		found.ok("alertmanager", "%s answers", u)
 	}
 }
 
@@ -188,7 +206,8 @@ func checkSchema(ctx context.Context, cfg *config.Config, conn *clickhouse.Conn,
 // codeUnknownDatabase is ClickHouse's UNKNOWN_DATABASE.
 const codeUnknownDatabase = 81
 
-func checkURL(ctx context.Context, found *findings, name, url, level, remedy string) {
+// checkURL warns of a page that does not answer.
+func checkURL(ctx context.Context, found *findings, name, url, remedy string) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	err := func() error {
@@ -210,7 +229,7 @@ func checkURL(ctx context.Context, found *findings, name, url, level, remedy str
 		return nil
 	}()
 	if err != nil {
-		*found = append(*found, finding{level, name, err.Error(), remedy})
+		found.warn(name, remedy, "%v", err)
 		return
 	}
 	found.ok(name, "%s answers", url)

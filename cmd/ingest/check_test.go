@@ -69,7 +69,9 @@ func TestCheckConnect(t *testing.T) {
 	alertmanager := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/api/v2/status" {
 			http.NotFound(w, r)
+			return
 		}
+		fmt.Fprint(w, `{"cluster":{"status":"disabled"},"versionInfo":{"version":"0.31.1"}}`)
 	}))
 	defer alertmanager.Close()
 
@@ -121,7 +123,7 @@ alert: {alertmanagers: [%q]}
 		{"wrong password", broker, "nginx", wrong, alertmanager.URL, 3, []string{"FAIL  clickhouse     ClickHouse at ", "check clickhouse.username and clickhouse.password_file"}},
 		{"no clickhouse", broker, "nginx", closed, alertmanager.URL, 3, []string{"FAIL  clickhouse     ClickHouse at 127.0.0.1:1 can't be reached"}},
 		{"no database", broker, "nginx", missing, alertmanager.URL, 0, []string{"warn  schema ", "ok    database       gatewatch_never_made did not exist; made it, empty", "ok    deduplication"}},
-		{"alertmanager", broker, "nginx", ch, alertmanager.URL + "/wrong", 3, []string{"FAIL  alertmanager ", "404 Not Found; correct alert.alertmanagers"}},
+		{"alertmanager", broker, "nginx", ch, alertmanager.URL + "/wrong", 3, []string{"FAIL  alertmanager ", "; correct alert.alertmanagers and"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, code := check(c.broker, c.topic, c.ch, c.am)

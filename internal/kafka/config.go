@@ -14,7 +14,7 @@ type Config struct {
 
 // TLSConfig says how to connect encrypted.
 type TLSConfig struct {
-	Enabled  bool   `yaml:"enabled"`
+	Enabled  bool   `yaml:"enabled"`   // default false
 	CAFile   string `yaml:"ca_file"`   // PEM; default: the system's
 	CertFile string `yaml:"cert_file"` // PEM, for mutual TLS
 	KeyFile  string `yaml:"key_file"`  // PEM
@@ -22,9 +22,9 @@ type TLSConfig struct {
 
 // SASLConfig says how to log in.
 type SASLConfig struct {
-	Mechanism    string `yaml:"mechanism"` // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: none
-	Username     string `yaml:"username"`
-	PasswordFile string `yaml:"password_file"`
+	Mechanism    string `yaml:"mechanism"`     // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: none
+	Username     string `yaml:"username"`      // to log in with
+	PasswordFile string `yaml:"password_file"` // holds the password
 }
 
 // DefaultConfig returns the defaults named above.
