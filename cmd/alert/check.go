@@ -74,7 +74,7 @@ func checkAlertmanagers(ctx context.Context, env *daemon.Env, c evaluate.Config)
 		fmt.Fprintf(env.Stdout, "ok    Alertmanager %s: version %s, cluster %s\n", p.URL, cmp.Or(p.Version, "not stated"), p.Cluster)
 	}
 	if err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
 			fmt.Fprintf(env.Stdout, "FAIL  %s\n", line)
 		}
 		return daemon.Unreachable(nil)

@@ -41,7 +41,7 @@ spec:
 	book      = "---\ntitle: T\nowner: team-pets\nmatch: {}\nreviewed: 2099-01-02\n---\n## Meaning\n## Impact\n## Diagnosis\n## Mitigation\n1. Look.\n"
 )
 
-// folder writes a whole installation, changed by edits: file, from, to, …
+// folder writes a whole installation, changed by edits, each of file, from and to.
 func folder(t *testing.T, edits ...string) (settingsFile string) {
 	t.Helper()
 	files := map[string]string{

@@ -186,8 +186,7 @@ func (c *Client) do(ctx context.Context, method, target string, body []byte) ([]
 		return nil, err
 	}
 	res, err := c.http.Do(req)
-	var inner *url.Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*url.Error](err); ok {
 		return nil, inner.Err // the caller names the address
 	}
 	if err != nil {

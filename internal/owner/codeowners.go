@@ -3,6 +3,7 @@ package owner
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -42,8 +43,7 @@ var besides = map[string]bool{"docs": true, "doc": true, "test": true, "tests": 
 // is (services/payments, apps/payments, payments), else the owner of "*". It
 // tells whether the rule is one for everything.
 func (c *Catalog) codeowner(service string) (cl claim, all, ok bool) {
-	for i := len(c.codeowners) - 1; i >= 0; i-- {
-		r := c.codeowners[i]
+	for _, r := range slices.Backward(c.codeowners) {
 		first, _, _ := strings.Cut(r.pattern, "/")
 		base := path.Base(strings.TrimSuffix(strings.TrimSuffix(r.pattern, "/**"), "/*"))
 		fits, err := path.Match(base, service)
