@@ -143,7 +143,14 @@ func printBacktest(env *daemon.Env, output string, begin, end time.Time, objecti
 	if output == "csv" {
 		return nil
 	}
-	_, err := fmt.Fprintf(env.Stdout, "%d pages and %d tickets of %d objectives from %s to %s\n",
-		count["page"], count["ticket"], objectives, begin.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
+	_, err := fmt.Fprintf(env.Stdout, "%s and %s of %s from %s to %s\n",
+		plural(count["page"], "page"), plural(count["ticket"], "ticket"), plural(objectives, "objective"), begin.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
 	return err
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
+	"gatewatch/internal/alert"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/daemon"
 )
@@ -58,12 +59,52 @@ func runExplain(ctx context.Context, env *daemon.Env, args []string) error {
 		return err
 	}
 	last := events[len(events)-1]
-	var evidence bytes.Buffer
-	if err := json.Indent(&evidence, []byte(last.Evidence), "", "  "); err != nil {
-		return fmt.Errorf("read the evidence of alert %s: %w", last.ID, err)
+	facts := last
+	for _, e := range events {
+		if e.To == string(alert.Firing) {
+			facts = e
+		}
 	}
-	_, err = fmt.Fprintf(env.Stdout, "\nevidence %s\n\n%s\n", evidence.Bytes(), last.Annotations["page"])
+	why, err := reasons(facts)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "\n%s\n%s\n", why, last.Annotations["page"])
 	return err
+}
+
+// reasons says why an alert was raised and why its owner and runbook were chosen.
+func reasons(e clickhouse.AlertEvent) (string, error) {
+	var f struct {
+		Reason, Owner string
+		OwnerReason   string                          `json:"owner_reason"`
+		RunbookReason string                          `json:"runbook_reason"`
+		Others        []struct{ Name, Reason string } `json:"runbook_others"`
+	}
+	if err := json.Unmarshal([]byte(e.Evidence), &f); err != nil {
+		return "", fmt.Errorf("read the evidence of alert %s: %w", e.ID, err)
+	}
+	var b strings.Builder
+	add := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	if f.Reason != "" {
+		add("Raised", "%s", f.Reason)
+	}
+	if f.OwnerReason != "" {
+		add("Owner", "%s: %s", f.Owner, f.OwnerReason)
+	}
+	if book := e.Annotations["runbook"]; book != "" {
+		add("Runbook", "%s: %s", book, e.Annotations["runbook_reason"])
+	}
+	for i, o := range f.Others {
+		name := ""
+		if i == 0 {
+			name = "Then"
+		}
+		add(name, "%s: %s", o.Name, o.Reason)
+	}
+	return b.String(), nil
 }
 
 func explainJSON(env *daemon.Env, events []clickhouse.AlertEvent) error {

@@ -74,7 +74,7 @@ func inFolder(dir string, err error) error {
 func (k *knowledge) faults() error {
 	var errs []error
 	if k.config.Alert.DefaultOwner == "" {
-		errs = append(errs, k.config.Fault("alert.default_owner", "alert.default_owner is missing: name who answers for what nobody else does"))
+		errs = append(errs, k.config.Fault("alert.default_owner", "missing: name who answers for what nobody else does"))
 	}
 	for _, s := range k.slos {
 		where := fmt.Sprintf("%s:%d: SLO %s", s.File, s.Line, s.Name)

@@ -296,7 +296,7 @@ func (e *evidenceReader) layers(ctx context.Context) error {
 // Firing implements evaluate.Querier.
 func (c *Conn) Firing(ctx context.Context) ([]evaluate.Restored, error) {
 	rows, err := c.Query(ctx, `SELECT slo, argMax(alert_id, at) AS id, argMax(severity, at), argMax(annotations['since'], at), argMax(to_state, at) AS state,
-		argMax(labels, at), argMax(annotations, at)
+		argMax(labels, at), argMax(annotations, at), argMax(sent_at, (at, sent_at)) > toDateTime64(0, 3)
 		FROM alert_event GROUP BY slo HAVING state = 'firing' ORDER BY slo`)
 	if err != nil {
 		return nil, fmt.Errorf("read alerts: %w", err)
@@ -306,7 +306,7 @@ func (c *Conn) Firing(ctx context.Context) ([]evaluate.Restored, error) {
 	for rows.Next() {
 		var r evaluate.Restored
 		var severity, since, state string
-		if err := rows.Scan(&r.SLO, &r.ID, &severity, &since, &state, &r.Labels, &r.Annotations); err != nil {
+		if err := rows.Scan(&r.SLO, &r.ID, &severity, &since, &state, &r.Labels, &r.Annotations, &r.Sent); err != nil {
 			return nil, fmt.Errorf("read alerts: %w", err)
 		}
 		if r.Severity, err = alert.ParseSeverity(severity); err != nil {

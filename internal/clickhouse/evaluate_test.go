@@ -169,7 +169,7 @@ func TestAlertEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []evaluate.Restored{{SLO: "p", ID: "3f9a11bb", Severity: alert.Page, Since: at.Add(-80 * time.Second), Labels: e.Labels, Annotations: e.Annotations}}
+	want := []evaluate.Restored{{SLO: "p", ID: "3f9a11bb", Severity: alert.Page, Since: at.Add(-80 * time.Second), Labels: e.Labels, Annotations: e.Annotations, Sent: true}}
 	if diff := cmp.Diff(firing, want); diff != "" {
 		t.Errorf("firing (-got +want):\n%s", diff)
 	}

@@ -94,7 +94,7 @@ func annotations(text string, st Status, found runbook.Found, base string, vars 
 	if found.Runbook != nil {
 		a["runbook"] = found.Runbook.Name + " § " + found.Section.Title
 		a["runbook_reason"] = found.Reason
-		a["runbook_url"] = found.Link(base, vars)
+		a["runbook_url"] = link(found, base, vars)
 	}
 	return a
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"gatewatch/internal/alert"
@@ -41,20 +42,13 @@ type delivery struct {
 	next   time.Time            // of the next post
 }
 
-// since returns the onset of what fires for an objective.
-func (d *delivery) since(name string) time.Time {
-	if a, ok := d.active[name]; ok {
-		return a.StartsAt
-	}
-	return time.Time{}
-}
-
-// restore takes over an alert as it was posted and recorded before.
-func (d *delivery) restore(r Restored) {
+// restore takes over an alert as it was posted and recorded before. One that was
+// recorded and never posted stays held for the reason hold, if there is one.
+func (d *delivery) restore(r Restored, hold string) {
 	if _, ok := d.active[r.SLO]; ok {
 		return
 	}
-	d.active[r.SLO] = &standing{Alert: Alert{
+	d.active[r.SLO] = &standing{held: hold != "" && !r.Sent, Alert: Alert{
 		Labels: r.Labels, Annotations: r.Annotations, StartsAt: r.Since, GeneratorURL: d.url,
 	}}
 	d.due = true
@@ -80,6 +74,7 @@ func (d *delivery) end(t Transition, page, evidence string) {
 		if page != "" {
 			a.Annotations = maps.Clone(a.Annotations)
 			a.Annotations["page"] = page
+			a.Annotations["summary"], _, _ = strings.Cut(page, "\n")
 		}
 		e.Labels, e.Annotations, e.Owner = a.Labels, a.Annotations, a.Labels["owner"]
 		if !a.held {

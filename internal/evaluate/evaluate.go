@@ -35,6 +35,7 @@ type Restored struct {
 	Severity            alert.Severity
 	Since               time.Time
 	Labels, Annotations map[string]string
+	Sent                bool // an Alertmanager took it
 }
 
 // Evidence is what the store knows about a failure.

@@ -16,7 +16,7 @@ type Status struct {
 	Since    time.Time // onset, while firing
 	ID       string    // of the incident, while firing
 	Window   slo.AlertWindow
-	Reason   string // why it fires, or why it doesn't
+	Reason   string // why it has fired or ended
 	Long     slo.Count
 	Short    slo.Count
 	Period   slo.Count
@@ -40,9 +40,8 @@ type Transition struct {
 // it is given: it reads no clock and does no I/O, so a restart, a second
 // instance and a backtest come to the same result. It is used by one goroutine.
 type Evaluator struct {
-	tick   time.Time
-	items  []item
-	longer time.Duration // how far back an onset is looked for
+	tick  time.Time
+	items []item
 }
 
 type item struct {
@@ -61,7 +60,7 @@ const (
 
 // NewEvaluator returns an evaluator without data; see Begin.
 func NewEvaluator(slos []slo.SLO) *Evaluator {
-	e := &Evaluator{longer: 6 * time.Hour}
+	e := &Evaluator{}
 	for _, s := range slos {
 		widths := []time.Duration{s.Period, time.Hour}
 		for _, w := range s.Windows {
@@ -131,15 +130,18 @@ func (e *Evaluator) judge(it *item) (Transition, bool) {
 	st.Period, st.Hour = it.series.sum(periodSum), it.series.sum(hourSum)
 	for k, w := range st.SLO.Windows {
 		long, short := it.series.sum(pairSums+2*k), it.series.sum(pairSums+2*k+1)
-		d := st.SLO.Decide(w, long, short)
-		if k == 0 && severity == alert.None || d.Fires && w.Severity > severity {
-			st.Window, st.Long, st.Short, st.Reason = w, long, short, d.Reason
+		fires := st.SLO.Fires(w, long, short)
+		if k == 0 || fires && w.Severity > severity {
+			st.Window, st.Long, st.Short = w, long, short
 		}
-		if d.Fires {
+		if fires {
 			severity = max(severity, w.Severity)
 		}
 	}
 	st.Severity = severity
+	if severity != before.Severity {
+		st.Reason = st.SLO.Decide(st.Window, st.Long, st.Short).Reason
+	}
 	switch {
 	case severity == alert.None && before.State != alert.Firing:
 		return Transition{}, false
@@ -155,7 +157,7 @@ func (e *Evaluator) judge(it *item) (Transition, bool) {
 		return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st}, severity != before.Severity
 	}
 	st.State = alert.Firing
-	st.Since = it.series.onset(st.Window.Factor*st.SLO.Budget(), e.longer)
+	st.Since = it.series.onset(st.Window.Factor*st.SLO.Budget(), fineReach, st.Window.Short)
 	st.ID = alert.ID(st.SLO.Name, st.Since)
 	st.Usual = it.series.between(st.Since.Add(-usualSpan), st.Since)
 	return Transition{At: e.tick, From: before.State, FromSever: before.Severity, Status: *st}, true

@@ -45,9 +45,22 @@ func (l *Loop) find(ctx context.Context, st Status, complete time.Time) finding 
 	f.suspects = suspect.Rank(ev.Cells, ev.Now, ev.Before)
 	f.reach = suspect.ReachOf(f.suspects, len(ev.Responders) > 0 && ev.Responders[0].Name == "gateway" && len(ev.Classes) > 0 && strings.HasPrefix(ev.Classes[0].Name, "gateway_"))
 	sig := f.signal()
-	f.owner = l.deps.Owners.Lookup(owner.Question{Stated: st.SLO.Owner, Service: st.SLO.Service, Method: st.SLO.SLI.Method, Route: sig.Route}, l.config.DefaultOwner)
+	f.owner = l.ownerOf(st.SLO, f.reach)
 	f.runbook, _ = match(l.deps.Runbooks, st.SLO.Runbook, sig)
 	return f
+}
+
+// ownerOf returns who answers for an objective, or for the one route of it that
+// fails. It stays who it was while an alert fires, for it is one of its labels.
+func (l *Loop) ownerOf(s slo.SLO, reach suspect.Reach) owner.Answer {
+	if a, ok := l.out.active[s.Name]; ok && a.Labels["owner"] != "" {
+		return owner.Answer{Team: l.deps.Owners.Team(a.Labels["owner"]), Source: "since the alert began"}
+	}
+	q := owner.Question{Stated: s.Owner, Service: s.Service, Method: s.SLI.Method, Route: s.SLI.Route}
+	if reach.Name == "one_route" {
+		q.Method, q.Route, _ = strings.Cut(reach.Suspect.Value, " ")
+	}
+	return l.deps.Owners.Lookup(q, l.config.DefaultOwner)
 }
 
 // signal puts a finding into the terms by which runbooks match.

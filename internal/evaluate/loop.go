@@ -133,13 +133,15 @@ func (l *Loop) evaluate(ctx context.Context, to time.Time, complete rollup.Water
 	}
 	l.caught = complete.CaughtUp
 	hold := l.held(complete)
+	if !l.begun {
+		if err := l.begin(ctx, to, complete, hold); err != nil {
+			return err
+		}
+	}
 	if hold == "" {
 		l.out.release()
 	}
-	if !l.begun {
-		return l.begin(ctx, to, complete, hold)
-	}
-	if !to.After(l.eval.Tick()) {
+	if !l.begun || !to.After(l.eval.Tick()) {
 		return nil
 	}
 	begin := l.deps.Now()
@@ -195,15 +197,13 @@ func (l *Loop) begin(ctx context.Context, to time.Time, complete rollup.Watermar
 	for _, r := range firing {
 		if r.SLO == blindSLO {
 			l.blind.since, l.blind.id = r.Since, r.ID
-			l.out.restore(r)
+			l.out.restore(r, hold)
 			continue
 		}
+		l.out.restore(r, hold)
 		if !l.eval.Restore(r.SLO, r.Severity, r.Since, r.ID) {
-			l.out.restore(r)
-			l.out.end(gone(r, to), "", "")
-			continue
+			l.out.end(gone(r, to), "", "{}")
 		}
-		l.out.restore(r)
 	}
 	l.log.Info("evaluation begins", "time", to, "slos", len(l.deps.SLOs), "firing", len(firing), "hold", hold)
 	l.handle(ctx, l.eval.Judge(), complete.CompleteUntil, hold)

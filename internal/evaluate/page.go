@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ const (
 	maxLines     = 25
 	maxPage      = 4096 // bytes
 	maxName      = 60   // characters of a name from outside
+	maxLinked    = 100  // bytes of a value in a link
 	shownParts   = 3
 	minCell      = 20 // requests of a value that "all" speaks of
 )
@@ -46,8 +48,16 @@ func (p *page) steps(found runbook.Found, vars map[string]string) {
 
 func (p *page) runbook(found runbook.Found, base string, vars map[string]string) {
 	if found.Runbook != nil {
-		p.add("Runbook", "%s § %s; %s %s", found.Runbook.Name, found.Section.Title, found.Reason, found.Link(base, vars))
+		p.add("Runbook", "%s § %s; %s %s", found.Runbook.Name, found.Section.Title, found.Reason, link(found, base, vars))
 	}
+}
+
+// link leads to the runbook with the values of the alert, but for those that
+// would make it longer than a page bears.
+func link(found runbook.Found, base string, vars map[string]string) string {
+	short := maps.Clone(vars)
+	maps.DeleteFunc(short, func(_, v string) bool { return len(v) > maxLinked })
+	return found.Link(base, short)
 }
 
 // text writes the page for people. Line 1 fits a lock screen; no line holds a

@@ -52,7 +52,7 @@ func newSeries(widths []time.Duration) *series {
 			s.widths = append(s.widths, windowSum{2, s.hours.watch(w)})
 		}
 	}
-	s.fine.grow(fineReach + pastMargin)
+	s.fine.grow(fineReach + pastMargin + 2*time.Minute) // the past is read from a whole minute on
 	s.minutes.grow(minuteReach + fineReach + time.Hour)
 	s.hours.grow(0)
 	return s
@@ -106,20 +106,18 @@ func (s *series) between(from, to time.Time) slo.Count {
 	return sum
 }
 
-// onset returns the start of the run of slots up to the end in each of which
-// more than limit is bad; empty slots neither end nor begin it.
-func (s *series) onset(limit float64, longest time.Duration) time.Time {
+// onset returns since when more than limit is bad: the beginning of the slots up
+// to the end that hold the most bad requests above that limit. A calm of the
+// length gap separates an earlier failure from this one.
+func (s *series) onset(limit float64, longest, gap time.Duration) time.Time {
 	end := s.fine.end
-	first := end
-	for n := end - 1; s.fine.holds(n) && n >= end-int64(longest/time.Second)/tickSeconds; n-- {
+	first, most, sum := end, 0.0, 0.0
+	for n := end - 1; s.fine.holds(n) && n >= end-int64(longest/time.Second)/tickSeconds && (first-n)*tickSeconds <= int64(gap/time.Second); n-- {
 		at := s.fine.at(n)
-		if at.valid == 0 {
-			continue
+		sum += float64(at.bad) - limit*float64(at.valid)
+		if sum > most {
+			most, first = sum, n
 		}
-		if float64(at.bad) <= limit*float64(at.valid) {
-			break
-		}
-		first = n
 	}
 	return time.Unix(first*tickSeconds, 0).UTC()
 }

@@ -154,23 +154,30 @@ type Decision struct {
 	Reason string
 }
 
-// Decide judges one pair of windows by their counts: both burn faster than the
+// Fires judges one pair of windows by their counts: both burn faster than the
 // factor, enough bad requests, and so many that chance can't explain them: the
 // one-sided 95 % Clopper-Pearson lower bound of the long window is above the limit.
+func (s SLO) Fires(w AlertWindow, long, short Count) bool {
+	limit := w.Factor * s.Budget()
+	return long.Ratio() > limit && short.Ratio() > limit &&
+		(s.MinBad <= 0 || long.Bad >= s.MinBad && AtLeast(long.Bad, long.Valid, limit) < 1-confidence)
+}
+
+// Decide judges as Fires does, and says why.
 func (s SLO) Decide(w AlertWindow, long, short Count) Decision {
 	limit := w.Factor * s.Budget()
 	switch {
+	case s.Fires(w, long, short):
+		return Decision{true, fmt.Sprintf("burn %.1fx over %s and %.1fx over %s, above %gx", s.Burn(long), Span(w.Long), s.Burn(short), Span(w.Short), w.Factor)}
 	case long.Ratio() <= limit:
 		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(long), Span(w.Long), w.Factor)}
 	case short.Ratio() <= limit:
 		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(short), Span(w.Short), w.Factor)}
-	case s.MinBad <= 0:
 	case long.Bad < s.MinBad:
 		return Decision{false, fmt.Sprintf("too few requests: %d bad, at least %d needed", long.Bad, s.MinBad)}
-	case AtLeast(long.Bad, long.Valid, limit) >= 1-confidence:
+	default:
 		return Decision{false, fmt.Sprintf("too few requests: %d bad of %d may be chance", long.Bad, long.Valid)}
 	}
-	return Decision{true, fmt.Sprintf("burn %.1fx over %s and %.1fx over %s, above %gx", s.Burn(long), Span(w.Long), s.Burn(short), Span(w.Short), w.Factor)}
 }
 
 // Span writes a duration for people: 5 m, 1 h, 3 d.
