@@ -52,7 +52,7 @@ ingest: {listen: "127.0.0.1:0", start: earliest, pepper_file: %q}
 		}
 		return out
 	}
-	verify := func(wantRows int) {
+	checkVerify := func(wantRows int) {
 		t.Helper()
 		var r verifyReport
 		if err := json.Unmarshal([]byte(call(0, runVerify, "--config", right, "-o", "json")), &r); err != nil {
@@ -62,7 +62,7 @@ ingest: {listen: "127.0.0.1:0", start: earliest, pepper_file: %q}
 			t.Errorf("verify: ok %v, %d rows, %d requests, want %d: %+v", r.OK, r.Rows, r.Requests, wantRows, r.Faults)
 		}
 	}
-	verify(0)
+	checkVerify(0)
 	list := call(0, runDeadLetters, "list", "--config", right, "-o", "json", "--limit", "0")
 	if n := strings.Count(list, `"reason"`); n != good+bad {
 		t.Errorf("%d dead letters are listed, want %d", n, good+bad)
@@ -74,11 +74,11 @@ ingest: {listen: "127.0.0.1:0", start: earliest, pepper_file: %q}
 		}
 	}
 	replay("200 messages would be stored; 0 had been before; 10 still can't be read; 0 are no longer in Kafka\n", "--dry-run")
-	verify(0)
+	checkVerify(0)
 	replay("200 messages were stored; 0 had been before; 10 still can't be read; 0 are no longer in Kafka\n")
-	verify(good)
+	checkVerify(good)
 	replay("0 messages were stored; 200 had been before; 10 still can't be read; 0 are no longer in Kafka\n")
-	verify(good)
+	checkVerify(good)
 
 	// A replay that was killed after its insert has left its note.
 	var run ingest.Range
@@ -90,9 +90,20 @@ ingest: {listen: "127.0.0.1:0", start: earliest, pepper_file: %q}
 		t.Fatal(err)
 	}
 	call(0, runDeadLetters, "replay", "--config", right)
-	verify(good)
+	checkVerify(good)
 	if note, err := conn.Setting(t.Context(), "replay:t:0"); err != nil || note != "" {
 		t.Errorf("the note is still %q, %v", note, err)
+	}
+
+	// What Kafka drops before it is read, and a commit without a ledger entry, are losses.
+	for name, m := range map[string]kafkaMarks{"retention": {first: 1010, end: 1010, committed: 5}, "commit": {end: 1010, committed: 1010}} {
+		r, err := verify(t.Context(), conn, map[partitionID]kafkaMarks{{"t", 0}: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.OK || len(r.Faults) != 1 || r.Faults[0].Kind != clickhouse.FaultGap || r.Faults[0].Last != 1009 || r.Lost == 0 {
+			t.Errorf("%s: ok %v, lost %d, faults %+v; want a gap up to 1009", name, r.OK, r.Lost, r.Faults)
+		}
 	}
 
 	show := call(0, runDeadLetters, "show", "--config", right, "t", "0", fmt.Sprint(run.First))

@@ -157,10 +157,11 @@ func verify(ctx context.Context, conn *clickhouse.Conn, marks map[partitionID]ka
 		if m, ok := marks[partitionID{a.Topic, a.Partition}]; ok {
 			lag := max(0, m.end-(a.Last+1))
 			p.Lag = &lag
-			// Offsets are committed after their ledger entry, so a commit beyond the ledger is a loss.
-			if m.committed > a.Last+1 {
-				a.Faults = append(a.Faults, clickhouse.Fault{Kind: clickhouse.FaultGap, Topic: a.Topic, Partition: a.Partition, First: a.Last + 1, Last: m.committed - 1})
-				a.Lost += m.committed - 1 - a.Last
+			// Offsets are committed after their ledger entry, so a commit beyond the
+			// ledger is a loss; so is what Kafka no longer has and nobody has read.
+			if last := max(m.committed, m.first) - 1; last > a.Last {
+				a.Faults = append(a.Faults, clickhouse.Fault{Kind: clickhouse.FaultGap, Topic: a.Topic, Partition: a.Partition, First: a.Last + 1, Last: last})
+				a.Lost += last - a.Last
 			}
 		}
 		p.Faults = len(a.Faults)
