@@ -96,7 +96,8 @@ func startAlertmanager(ctx context.Context, c Config, webhook string) (*Alertman
 	return a, nil
 }
 
-// redirectWebhooks copies an Alertmanager configuration with all webhooks sent to url.
+// redirectWebhooks copies an Alertmanager configuration with all webhooks sent
+// to url and its templates found where they are.
 func redirectWebhooks(from, to, url string) error {
 	b, err := os.ReadFile(from)
 	if err != nil {
@@ -105,6 +106,12 @@ func redirectWebhooks(from, to, url string) error {
 	settings := map[string]any{}
 	if err := yaml.Unmarshal(b, &settings); err != nil {
 		return fmt.Errorf("read %s: %w", from, err)
+	}
+	templates, _ := settings["templates"].([]any)
+	for i, t := range templates {
+		if name, ok := t.(string); ok {
+			templates[i] = filepath.Join(filepath.Dir(from), name)
+		}
 	}
 	n := 0
 	receivers, _ := settings["receivers"].([]any)

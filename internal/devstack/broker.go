@@ -9,8 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Partitions is how many partitions each topic of a stack has.
-const Partitions = 4
+// Partitions is how many partitions each topic of a stack has: as many as the
+// machine that it is made for has cores.
+const Partitions = 2
 
 // A Broker is an embedded Kafka broker in this process.
 type Broker struct {

@@ -28,13 +28,6 @@ func (s *Stack) WriteGrafana() (string, error) {
 				"secureJsonData": map[string]any{"password": s.Engine.Password},
 			}},
 		},
-		"dashboards/gatewatch.yaml": map[string]any{
-			"apiVersion": 1,
-			"providers": []any{map[string]any{
-				"name": "gatewatch", "folder": "gatewatch", "type": "file",
-				"options": map[string]any{"path": "/var/lib/grafana/dashboards"},
-			}},
-		},
 	}
 	for name, content := range files {
 		b, err := yaml.Marshal(content)
@@ -53,10 +46,8 @@ func (s *Stack) WriteGrafana() (string, error) {
 	return dir, nil
 }
 
-// GrafanaCommand returns the line that opens Grafana on provisioning in dir and
-// the repository's dashboards.
-func GrafanaCommand(dir, root string) string {
-	return "docker run --rm --network host -v " + dir + ":/etc/grafana/provisioning:ro -v " +
-		filepath.Join(root, "dashboards") + ":/var/lib/grafana/dashboards:ro -e GF_PLUGINS_PREINSTALL=grafana-clickhouse-datasource" +
-		" -e GF_AUTH_ANONYMOUS_ENABLED=true -e GF_AUTH_ANONYMOUS_ORG_ROLE=Viewer grafana/grafana"
+// GrafanaCommand returns the line that opens Grafana on provisioning in dir.
+func GrafanaCommand(dir string) string {
+	return "docker run --rm --network host -v " + dir + ":/etc/grafana/provisioning:ro -e GF_PLUGINS_PREINSTALL=grafana-clickhouse-datasource" +
+		" -e GF_AUTH_ANONYMOUS_ENABLED=true -e GF_AUTH_ANONYMOUS_ORG_ROLE=Editor grafana/grafana"
 }

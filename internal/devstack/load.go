@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"gatewatch/internal/loadgen"
 )
@@ -43,47 +40,11 @@ func DemoHistory() History {
 	return History{Length: 35 * 24 * time.Hour, Requests: 2_000_000, Spans: 7 * 24 * time.Hour}
 }
 
-// Progress is how far a history has come.
-type Progress struct {
-	Made          int64 // requests made and sent
-	Sent, Stored  int64 // messages: in Kafka, and in the store by its ledger
-	Until         time.Time
-	SendingTook   time.Duration // 0 while sending
-	HistoryLength time.Duration
-}
-
-// SendHistory sends a history and returns when the store has it. report is
-// called from time to time.
-func (l *Load) SendHistory(ctx context.Context, h History, report func(Progress)) error {
-	begin := time.Now()
-	l.until = begin.Truncate(time.Millisecond)
-	from := l.until.Add(-h.Length)
-	var made, until, took atomic.Int64
-	until.Store(from.UnixMilli())
-	progress := func(n int64, t time.Time) { made.Store(n); until.Store(t.UnixMilli()) }
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		err := l.feed.History(ctx, from, l.until, l.until.Add(-h.Spans), float64(h.Requests)/h.Length.Seconds(), progress)
-		took.Store(int64(time.Since(begin)))
-		return err
-	})
-	group.Go(func() error {
-		for {
-			sent := l.sent()
-			stored, err := l.stored(ctx)
-			if err != nil {
-				return err
-			}
-			report(Progress{made.Load(), sent, stored, time.UnixMilli(until.Load()).UTC(), time.Duration(took.Load()), h.Length})
-			if took.Load() > 0 && stored >= l.sent() {
-				return nil
-			}
-			if err := l.pause(ctx, 200*time.Millisecond); err != nil {
-				return err
-			}
-		}
-	})
-	return group.Wait()
+// SendHistory writes a history to Kafka. progress is told now and then how many
+// requests have been sent and up to when.
+func (l *Load) SendHistory(ctx context.Context, h History, progress func(requests int64, until time.Time)) error {
+	l.until = time.Now().Truncate(time.Millisecond)
+	return l.feed.History(ctx, l.until.Add(-h.Length), l.until, l.until.Add(-h.Spans), float64(h.Requests)/h.Length.Seconds(), progress)
 }
 
 // Live sends live traffic until ctx is done, beginning where the history
@@ -133,15 +94,19 @@ func (l *Load) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Settle waits until the store has everything that was sent. Call it when nothing is being sent.
-func (l *Load) Settle(ctx context.Context) error {
-	for {
+// Settle waits until the store has everything that was sent. Call it when
+// nothing is being sent. progress, if there is one, is told what share is stored.
+func (l *Load) Settle(ctx context.Context, progress func(share float64)) error {
+	for sent := l.sent(); ; {
 		stored, err := l.stored(ctx)
-		if err == nil && stored >= l.sent() {
+		if progress != nil && sent > 0 {
+			progress(float64(stored) / float64(sent))
+		}
+		if err == nil && stored >= sent {
 			return nil
 		}
 		if err := l.pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("%d of %d messages are stored: %w", stored, l.sent(), err)
+			return fmt.Errorf("%d of %d messages are stored: %w", stored, sent, err)
 		}
 	}
 }

@@ -74,7 +74,8 @@ const (
 	engineTimeout = 500 * time.Millisecond
 )
 
-// Start starts everything but alert and returns when all answer. On an error nothing is left running.
+// Start starts Kafka, ClickHouse and Alertmanager and returns when all answer.
+// On an error nothing is left running.
 func Start(ctx context.Context, c Config) (*Stack, error) {
 	if c.Bin == "" {
 		c.Bin = filepath.Join(c.Root, "bin")
@@ -128,22 +129,19 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := step("gatewatch.yaml", s.writeSettings); err != nil {
 		return err
 	}
-	for _, name := range []string{"ingest", "aggregate"} {
-		if err := step(name, func() error { return s.startBinary(ctx, name) }); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// StartAlert starts alert. Start leaves that to the caller, so that a past can
-// be sent first: what arrives later than a few minutes is no matter for alerts.
-func (s *Stack) StartAlert(ctx context.Context) error {
-	begin := time.Now()
-	if err := s.startBinary(ctx, "alert"); err != nil {
-		return fmt.Errorf("alert: %w", err)
+// Run starts binaries, ingest first, and returns when all are ready. Start
+// leaves that to the caller, so that a past can be sent before they read it.
+func (s *Stack) Run(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		begin := time.Now()
+		if err := s.startBinary(ctx, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		s.config.Step(name, time.Since(begin))
 	}
-	s.config.Step("alert", time.Since(begin))
 	return nil
 }
 

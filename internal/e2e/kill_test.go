@@ -51,7 +51,7 @@ func TestIngestKilled(t *testing.T) {
 	if err := <-sent; err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if err := load.Settle(ctx); err != nil {
+	if err := load.Settle(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
 	n := rebuilt()

@@ -68,5 +68,8 @@ func start(t *testing.T, configure func(devstack.Config) devstack.Config) *devst
 			t.Errorf("stop: %v", err)
 		}
 	})
+	if err := s.Run(t.Context(), "ingest", "aggregate"); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }

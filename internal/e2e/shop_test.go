@@ -26,15 +26,18 @@ func TestShop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	history := devstack.History{Length: 4 * 24 * time.Hour, Requests: 80_000, Spans: 24 * time.Hour}
-	if err := load.SendHistory(ctx, history, func(devstack.Progress) {}); err != nil {
+	if err := load.SendHistory(ctx, history, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.StartAlert(ctx); err != nil {
+	if err := load.Settle(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(ctx, "alert"); err != nil {
 		t.Fatal(err)
 	}
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
-	injected := devstack.OutageAt(time.Now().Add(30 * time.Second))
+	injected := devstack.OutageAt(time.Now().Add(15 * time.Second))
 	sent := make(chan error, 1)
 	go func() {
 		sent <- load.Live(live, 200, loadgen.Scenario{Kind: loadgen.Outage, From: injected, To: injected.Add(time.Hour)})
@@ -52,7 +55,7 @@ func TestShop(t *testing.T) {
 	if err := <-sent; err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if err := load.Settle(ctx); err != nil {
+	if err := load.Settle(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
 	v, err := load.Verify(ctx)

@@ -297,6 +297,6 @@ const configXML = `<clickhouse>
 <background_pool_size>4</background_pool_size>
 <background_schedule_pool_size>16</background_schedule_pool_size>
 <background_streaming_schedule_pool_size>8</background_streaming_schedule_pool_size>
-<merge_tree><merge_with_ttl_timeout>60</merge_with_ttl_timeout></merge_tree>
+<merge_tree><merge_with_ttl_timeout>60</merge_with_ttl_timeout><auto_statistics_types></auto_statistics_types></merge_tree>
 </clickhouse>
 `

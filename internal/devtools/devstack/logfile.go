@@ -23,6 +23,9 @@ func logFile(ctx context.Context, c devstack.Config, s *screen, path, format str
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
+	if err := stack.Run(ctx, "ingest", "aggregate"); err != nil {
+		return interrupted(ctx, err)
+	}
 	return interrupted(ctx, importLog(ctx, s, stack, path))
 }
 

@@ -1,13 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
+	"golang.org/x/term"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/devstack"
 )
 
@@ -50,17 +58,56 @@ func (s *screen) printf(format string, args ...any) {
 	fmt.Fprint(s.out, s.erase()+fmt.Sprintf(format, args...))
 }
 
-// draw replaces the block. Without a terminal it prints the first line only.
+// draw replaces the block. Without a terminal it prints the lines as one.
 func (s *screen) draw(lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.terminal {
-		fmt.Fprintln(s.out, lines[0])
+		var parts []string
+		for _, l := range lines {
+			if l = strings.Join(strings.Fields(l), " "); l != "" {
+				parts = append(parts, l)
+			}
+		}
+		fmt.Fprintln(s.out, strings.Join(parts, " | "))
 		return
 	}
-	text := s.erase() + strings.Join(lines, "\n") + "\n"
+	text := s.erase()
+	for _, l := range lines {
+		// A line that wraps would be two when the block is erased.
+		text += clip(l, s.width()) + "\n"
+	}
 	s.block = len(lines)
 	fmt.Fprint(s.out, text)
+}
+
+// width returns how many characters fit into a line.
+func (s *screen) width() int {
+	if f, ok := s.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return 80
+}
+
+// clip shortens a line to width characters, not counting colours.
+func clip(line string, width int) string {
+	n := 0
+	for i := 0; i < len(line); {
+		if line[i] == 0x1b {
+			if end := strings.IndexByte(line[i:], 'm'); end >= 0 {
+				i += end + 1
+				continue
+			}
+		}
+		_, size := utf8.DecodeRuneInString(line[i:])
+		if n++; n > width {
+			return line[:i] + "\x1b[0m"
+		}
+		i += size
+	}
+	return line
 }
 
 // erase returns what removes the block.
@@ -84,90 +131,80 @@ func (s *screen) interval() time.Duration {
 const (
 	shownRoutes  = 6
 	shownClasses = 4
-	shownAlerts  = 5
+	shownBudgets = 4
+	shownAlerts  = 4
 )
 
-// view lays a snapshot out. The first line says the most on its own.
+// view lays a snapshot out; it fits 80 by 24 characters.
 func (s *screen) view(snap devstack.Snapshot, note string) []string {
-	complete := "complete until: not known yet"
-	if !snap.CompleteUntil.IsZero() {
-		complete = fmt.Sprintf("complete until %s (%.0f s ago)", snap.CompleteUntil.Format(time.TimeOnly), snap.At.Sub(snap.CompleteUntil).Seconds())
+	lines := []string{"", fmt.Sprintf("%s  %s requests/s  p50 %s  p95 %s  p99 %s  errors %s",
+		s.paint(dim, snap.At.Format(time.TimeOnly)+" UTC"), s.paint(bold, fmt.Sprintf("%.0f", snap.PerSecond)),
+		short(snap.P50), short(snap.P95), short(snap.P99), s.paint(bold, fmt.Sprintf("%.2f %%", 100*snap.Errors)))}
+	section := func(name string, rows ...string) {
+		for i, r := range rows {
+			if i > 0 {
+				name = ""
+			}
+			lines = append(lines, fmt.Sprintf("  %-9s%s", name, r))
+		}
 	}
 	var classes []string
 	for _, c := range snap.Classes[:min(shownClasses, len(snap.Classes))] {
 		classes = append(classes, fmt.Sprintf("%s %.2f %%", s.paint(classColour(c.Name), c.Name), 100*c.Share))
 	}
-	first := fmt.Sprintf("%s  %s/s  p50 %s  p95 %s  p99 %s  errors %.2f %%  lag %d  %s",
-		s.paint(dim, snap.At.Format(time.TimeOnly)), s.paint(bold, fmt.Sprintf("%.0f", snap.PerSecond)),
-		short(snap.P50), short(snap.P95), short(snap.P99), 100*snap.Errors, snap.Lag, complete)
-	if !s.terminal {
-		return []string{s.plain(first, snap, classes, note)}
+	for name := "errors"; len(classes) > 0; name = "" { // two in a row
+		n := min(2, len(classes))
+		section(name, strings.Join(classes[:n], "   "))
+		classes = classes[n:]
 	}
-	lines := []string{"", first, "  errors   " + strings.Join(classes, "  ")}
-	for i, r := range snap.Routes[:min(shownRoutes, len(snap.Routes))] {
-		head := "           "
-		if i == 0 {
-			head = "  routes   "
-		}
-		errs := fmt.Sprintf("%5.2f %% errors", 100*r.Errors)
+	complete := "not known yet"
+	if !snap.CompleteUntil.IsZero() {
+		complete = fmt.Sprintf("complete until %s, %.0f s ago; %d messages on their way", snap.CompleteUntil.Format(time.TimeOnly), snap.At.Sub(snap.CompleteUntil).Seconds(), snap.Lag)
+	}
+	section("data", complete)
+	var routes []string
+	for _, r := range snap.Routes[:min(s.rows(shownRoutes), len(snap.Routes))] {
+		errs := fmt.Sprintf("%5.1f %% errors", 100*r.Errors)
 		if r.Errors > 0.1 {
 			errs = s.paint(red, errs)
 		}
-		lines = append(lines, fmt.Sprintf("%s%-42s %5.1f/s  p99 %7s  %s", head, r.Name, r.PerSecond, short(r.P99), errs))
+		routes = append(routes, fmt.Sprintf("%-36s %4.0f/s  p99 %7s %s", r.Name, r.PerSecond, short(r.P99), errs))
 	}
-	for i, b := range snap.Budgets {
-		head := "           "
-		if i == 0 {
-			head = "  budgets  "
-		}
-		lines = append(lines, head+s.budget(b))
+	section("routes", routes...)
+	slices.SortStableFunc(snap.Budgets, func(a, b devstack.Budget) int { return cmp.Compare(a.Remaining, b.Remaining) })
+	var budgets []string
+	for _, b := range snap.Budgets[:min(s.rows(shownBudgets), len(snap.Budgets))] {
+		budgets = append(budgets, s.budget(b))
 	}
-	for i, a := range snap.Alerts[max(0, len(snap.Alerts)-shownAlerts):] {
-		head := "           "
-		if i == 0 {
-			head = "  alerts   "
-		}
-		colour := red
-		if a.State != "firing" {
-			colour = dim
-		}
-		lines = append(lines, fmt.Sprintf("%s%s %s since %s", head, s.paint(colour, a.State), a.SLO+" ("+a.Severity+")", a.Since.UTC().Format(time.TimeOnly)))
-	}
+	section("budgets", budgets...)
+	section("alerts", s.alerts(snap.Alerts)...)
 	if note != "" {
 		lines = append(lines, "  "+s.paint(yellow, note))
 	}
 	return lines
 }
 
-// plain is the view in one line.
-func (s *screen) plain(first string, snap devstack.Snapshot, classes []string, note string) string {
-	parts := []string{first}
-	if len(classes) > 0 {
-		parts = append(parts, strings.Join(classes, ", "))
+// rows is how many rows of a list are shown: one where all goes into one line.
+func (s *screen) rows(n int) int {
+	if s.terminal {
+		return n
 	}
-	if len(snap.Routes) > 0 {
-		parts = append(parts, fmt.Sprintf("busiest %s %.0f/s", snap.Routes[0].Name, snap.Routes[0].PerSecond))
-	}
-	worst := -1
-	for i, b := range snap.Budgets {
-		if worst < 0 || b.Remaining < snap.Budgets[worst].Remaining {
-			worst = i
+	return 1
+}
+
+func (s *screen) alerts(list []clickhouse.AlertState) []string {
+	var rows []string
+	for _, a := range list[max(0, len(list)-shownAlerts):] {
+		colour := red
+		if a.State != string(alert.Firing) {
+			colour = dim
 		}
+		rows = append(rows, fmt.Sprintf("%s %s (%s) since %s", s.paint(colour, a.State), a.SLO, a.Severity, a.Since.UTC().Format(time.TimeOnly)))
 	}
-	if worst >= 0 {
-		parts = append(parts, "lowest budget "+s.budget(snap.Budgets[worst]))
+	if len(rows) == 0 {
+		rows = append(rows, s.paint(dim, "none"))
 	}
-	firing := 0
-	for _, a := range snap.Alerts {
-		if a.State == "firing" {
-			firing++
-		}
-	}
-	parts = append(parts, fmt.Sprintf("%d alerts firing", firing))
-	if note != "" {
-		parts = append(parts, note)
-	}
-	return strings.Join(parts, " | ")
+	return rows
 }
 
 func (s *screen) budget(b devstack.Budget) string {

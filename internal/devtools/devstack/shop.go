@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +67,7 @@ func perform(ctx context.Context, c devstack.Config, s *screen, begin time.Time,
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	err = scene(ctx, c, s, stack, begin, seconds, r)
+	err = scene(ctx, s, stack, begin, seconds, r)
 	stopping := time.Now()
 	if stopErr := stack.Stop(); stopErr != nil {
 		s.printf("%v\n", stopErr)
@@ -75,15 +77,15 @@ func perform(ctx context.Context, c devstack.Config, s *screen, begin time.Time,
 }
 
 // scene plays the history, the live traffic and the outage, and fills the result.
-func scene(ctx context.Context, c devstack.Config, s *screen, stack *devstack.Stack, begin time.Time, seconds int, r *result) error {
+func scene(ctx context.Context, s *screen, stack *devstack.Stack, begin time.Time, seconds int, r *result) error {
 	load := stack.NewLoad(seed)
-	if err := history(ctx, s, load); err != nil {
+	if err := history(ctx, s, stack, load); err != nil {
 		return interrupted(ctx, err)
 	}
-	if err := stack.StartAlert(ctx); err != nil {
+	if err := stack.Run(ctx, "alert"); err != nil {
 		return interrupted(ctx, err)
 	}
-	addresses(s, c, stack)
+	addresses(s, stack)
 
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
@@ -118,46 +120,51 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-func history(ctx context.Context, s *screen, load *devstack.Load) error {
+// history sends the past to Kafka, starts the pipelines and waits until they have read it.
+func history(ctx context.Context, s *screen, stack *devstack.Stack, load *devstack.Load) error {
 	h := devstack.DemoHistory()
 	begin := time.Now()
 	var last time.Time
-	err := load.SendHistory(ctx, h, func(p devstack.Progress) {
-		share := float64(p.Made) / float64(h.Requests)
-		if p.SendingTook > 0 {
-			share = 1
+	draw := func(what string, share float64, more string) {
+		if s.terminal || time.Since(last) >= s.interval() {
+			last = time.Now()
+			s.draw([]string{fmt.Sprintf("  %s %s %3.0f %% %s", what, bar(share), 100*share, more)})
 		}
-		stored := 0.0
-		if p.Sent > 0 {
-			stored = share * float64(p.Stored) / float64(p.Sent)
-		}
-		if !s.terminal && time.Since(last) < s.interval() {
-			return
-		}
-		last = time.Now()
-		s.draw([]string{fmt.Sprintf("  35 days of history  %s %3.0f %%  %9d requests sent, up to %s", bar(stored), 100*stored, p.Made, p.Until.Format("2006-01-02"))})
+	}
+	err := load.SendHistory(ctx, h, func(n int64, until time.Time) {
+		draw("35 days to Kafka     ", float64(n)/float64(h.Requests), fmt.Sprintf(" %d requests, up to %s", n, until.Format("Jan 2")))
 	})
 	if err != nil {
 		return err
 	}
-	took := time.Since(begin).Seconds()
-	n := load.Account.Requests()
-	s.printf("  %s %-18s %6.2f s  %d requests and %d spans of 35 days, %.0f requests/s\n",
-		s.paint(green, "ready"), "history", took, n, load.Account.Spans(), float64(n)/took)
+	n, sent := load.Account.Requests(), time.Since(begin)
+	s.printf("  %s %-18s %6.2f s  %d requests and %d spans of 35 days in Kafka\n",
+		s.paint(green, "ready"), "history", sent.Seconds(), n, load.Account.Spans())
+	if err := stack.Run(ctx, "ingest", "aggregate"); err != nil {
+		return err
+	}
+	reading := time.Now()
+	if err := load.Settle(ctx, func(share float64) { draw("Kafka to ClickHouse  ", share, "") }); err != nil {
+		return err
+	}
+	s.printf("  %s %-18s %6.2f s  all of it in ClickHouse, %.0f requests/s; sent and stored in %.1f s\n",
+		s.paint(green, "ready"), "catching up", time.Since(reading).Seconds(), float64(n)/time.Since(reading).Seconds(), time.Since(begin).Seconds())
 	return nil
 }
 
-func addresses(s *screen, c devstack.Config, stack *devstack.Stack) {
+func addresses(s *screen, stack *devstack.Stack) {
 	s.printf(`
   Alertmanager  %s
-  ClickHouse    http://%s/play  user %s, password %s, database gatewatch
-  metrics       http://%s/metrics (ingest)  http://%s/metrics (aggregate)  http://%s/metrics (alert)
+  ClickHouse    http://%s/play  database gatewatch
+                user %s, password %s
+  metrics       http://%s/metrics (ingest), http://%s/metrics (aggregate),
+                http://%s/metrics (alert), http://%[7]s/runbooks/slo-burn
   settings      %s
 `, stack.Alertmanager.URL, stack.Engine.HTTPAddr, stack.Engine.Username, stack.Engine.Password,
 		stack.Ingest, stack.Aggregate, stack.Alert, stack.Settings)
 	if dir, err := stack.WriteGrafana(); err == nil {
 		if _, err := exec.LookPath("docker"); err == nil {
-			s.printf("  Grafana       %s\n", devstack.GrafanaCommand(dir, c.Root))
+			s.printf("  Grafana       %s\n", devstack.GrafanaCommand(dir))
 		}
 	}
 	s.printf("\n")
@@ -246,7 +253,9 @@ func (w *watch) announce() {
 		return
 	}
 	s := w.screen
-	s.printf("\n%s\n%s\n%s\n", s.paint(dim, strings.Repeat("─", 100)), strings.TrimRight(p.Text(), "\n"), s.paint(dim, strings.Repeat("─", 100)))
+	rule := s.paint(dim, strings.Repeat("─", 80))
+	s.printf("\n%s received by the webhook, %s\n%s\n%s\n%s\n", s.paint(bold, p.At.UTC().Format("15:04:05.0")),
+		labels(p.Labels), rule, strings.TrimRight(p.Text(), "\n"), rule)
 	if w.pageErr != nil {
 		s.printf("%v\n\n", w.pageErr)
 		return
@@ -255,11 +264,20 @@ func (w *watch) announce() {
 		s.paint(bold, fmt.Sprintf("%.1f s", p.At.Sub(p.Injected).Seconds())), p.Formula.Sub(p.Injected).Seconds(), p.Delay().Seconds())
 }
 
+// labels writes an alert's labels as Alertmanager does.
+func labels(set map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(set)) {
+		parts = append(parts, fmt.Sprintf("%s=%q", k, set[k]))
+	}
+	return strings.Join(parts, " ")
+}
+
 // conclude checks everything that was sent and fills the result.
 func conclude(ctx context.Context, s *screen, load *devstack.Load, w *watch, r *result) error {
 	settle, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := load.Settle(settle); err != nil {
+	if err := load.Settle(settle, nil); err != nil {
 		return err
 	}
 	v, err := load.Verify(ctx)
