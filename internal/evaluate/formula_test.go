@@ -109,7 +109,7 @@ func TestFormula(t *testing.T) {
 	for _, in := range incidents {
 		t.Run(fmt.Sprintf("%gx for %s", in.burn, in.long), func(t *testing.T) {
 			t.Parallel()
-			total := before + in.long + 75*time.Hour
+			total := before + in.long + 8*time.Hour
 			tr := newTraffic(in, before, total)
 			s := objective("a")
 			s.MinBad = 0
