@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/ingest"
@@ -22,6 +24,8 @@ const (
 	looksLike = 0.2
 	// goodShare is the share of readable messages from which the answer is yes.
 	goodShare = 0.99
+	// probeParallel is how many topics are looked at at the same time.
+	probeParallel = 8
 	// probeTimeout bounds the whole look.
 	probeTimeout = time.Minute
 )
@@ -125,28 +129,46 @@ func probe(ctx context.Context, client *kafka.Client, name string, n int) (*prob
 	if err != nil {
 		return nil, probeError(err)
 	}
-	for _, t := range topics {
-		if t.Internal {
-			continue
-		}
-		r, err := probeTopic(ctx, client, t.Name, min(n, triage))
-		if err != nil {
-			answer.Others = append(answer.Others, otherTopic{t.Name, err.Error()})
-			continue
-		}
-		switch {
-		case r.Messages == 0:
-			answer.Others = append(answer.Others, otherTopic{t.Name, "empty"})
-		case r.ReadableShare < looksLike:
-			answer.Others = append(answer.Others, otherTopic{t.Name, r.Verdict})
-		default:
-			if r, err = probeTopic(ctx, client, t.Name, n); err != nil {
-				return nil, probeError(err)
-			}
-			answer.Topics = append(answer.Topics, *r)
+	topics = slices.DeleteFunc(topics, func(t kafka.Topic) bool { return t.Internal })
+	reports := make([]*topicReport, len(topics))
+	others := make([]string, len(topics))
+	var g errgroup.Group
+	g.SetLimit(probeParallel)
+	for i, t := range topics {
+		g.Go(func() error {
+			reports[i], others[i] = triageTopic(ctx, client, t.Name, n)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for i, t := range topics {
+		if reports[i] != nil {
+			answer.Topics = append(answer.Topics, *reports[i])
+		} else {
+			answer.Others = append(answer.Others, otherTopic{t.Name, others[i]})
 		}
 	}
 	return answer, nil
+}
+
+// triageTopic looks at a few messages, and at n if they look like logs or
+// spans. Without a report, other says why not.
+func triageTopic(ctx context.Context, client *kafka.Client, name string, n int) (r *topicReport, other string) {
+	r, err := probeTopic(ctx, client, name, min(n, triage))
+	if err == nil && r.Messages > 0 && r.ReadableShare >= looksLike {
+		r, err = probeTopic(ctx, client, name, n)
+	}
+	switch {
+	case err != nil:
+		return nil, err.Error()
+	case r.Messages == 0:
+		return nil, "empty"
+	case r.ReadableShare < looksLike:
+		return nil, r.Verdict
+	}
+	return r, ""
 }
 
 func probeError(err error) error {
