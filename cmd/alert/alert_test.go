@@ -242,6 +242,9 @@ func explained(t *testing.T, file, id string, sent map[string]any) {
 			t.Errorf("explain lacks %q:\n%s", want, out)
 		}
 	}
+	if code, out, _ = command(t, "incidents", "--config", file); code != 0 || !strings.Contains(out, id) || !strings.Contains(out, "ongoing") {
+		t.Errorf("incidents: exit %d: %s", code, out)
+	}
 	if code, _, _ = command(t, "explain", "--config", file, "no-such"); code != 4 {
 		t.Errorf("explain of an unknown alert: exit %d, want 4", code)
 	}

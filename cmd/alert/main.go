@@ -28,6 +28,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "run", Summary: "evaluate all objectives until stopped", Run: runRun},
 			{Name: "check", Summary: "check objectives, owners and runbooks; with --connect also ClickHouse and Alertmanager", Run: runCheck},
 			{Name: "backtest", Summary: "say what the objectives would have raised in the past", Run: runBacktest},
+			{Name: "incidents", Summary: "list the alerts that were raised", Run: runIncidents},
 			{Name: "explain", Summary: "show an alert's history, its evidence and its page", Run: runExplain},
 		},
 	}

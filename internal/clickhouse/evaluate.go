@@ -390,3 +390,42 @@ func (c *Conn) AlertEvents(ctx context.Context, id string) ([]AlertEvent, error)
 	}
 	return list, rows.Err()
 }
+
+// An Incident is the life of one alert as it was recorded.
+type Incident struct {
+	ID, SLO, Service, Owner string
+	Severity                string // the highest
+	Onset, Raised           time.Time
+	Ended                   time.Time // zero: not ended
+	Sent                    bool      // an Alertmanager took it
+}
+
+// Incidents returns the alerts that were raised in [from, to), oldest first.
+func (c *Conn) Incidents(ctx context.Context, from, to time.Time) ([]Incident, error) {
+	rows, err := c.Query(ctx, `SELECT alert_id, any(slo), any(service), argMax(owner, at), if(countIf(severity = 'page') > 0, 'page', 'ticket'),
+		min(at) AS raised, argMin(annotations['since'], at), argMax(to_state, at) = 'firing', max(at), max(sent_at) > toDateTime64(0, 3)
+		FROM alert_event GROUP BY alert_id HAVING raised >= fromUnixTimestamp64Milli(@from, 'UTC') AND raised < fromUnixTimestamp64Milli(@to, 'UTC') ORDER BY raised, alert_id`,
+		clickhouse.Named("from", from.UnixMilli()), clickhouse.Named("to", to.UnixMilli()))
+	if err != nil {
+		return nil, fmt.Errorf("list incidents: %w", err)
+	}
+	defer rows.Close()
+	var list []Incident
+	for rows.Next() {
+		var i Incident
+		var since string
+		var firing bool
+		var last time.Time
+		if err := rows.Scan(&i.ID, &i.SLO, &i.Service, &i.Owner, &i.Severity, &i.Raised, &since, &firing, &last, &i.Sent); err != nil {
+			return nil, fmt.Errorf("list incidents: %w", err)
+		}
+		if i.Onset, err = time.Parse(time.RFC3339, since); err != nil {
+			return nil, fmt.Errorf("list incident %s: %w", i.ID, err)
+		}
+		if !firing {
+			i.Ended = last
+		}
+		list = append(list, i)
+	}
+	return list, rows.Err()
+}

@@ -179,4 +179,13 @@ func TestAlertEvents(t *testing.T) {
 	if firing, err = conn.Firing(t.Context()); err != nil || len(firing) != 0 {
 		t.Errorf("after the end %+v fires (%v)", firing, err)
 	}
+	incidents, err := conn.Incidents(t.Context(), at, at.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(incidents, []clickhouse.Incident{{
+		ID: "3f9a11bb", SLO: "p", Service: "payments", Owner: "team-a", Severity: "page", Onset: at.Add(-80 * time.Second), Raised: at, Ended: at.Add(time.Minute), Sent: true,
+	}}); diff != "" {
+		t.Errorf("incidents (-got +want):\n%s", diff)
+	}
 }
