@@ -15,6 +15,9 @@ import (
 // insertTimeout bounds one insert. A server that is alive takes seconds.
 const insertTimeout = 3 * time.Minute
 
+// keptRows is the largest insert whose connection is kept.
+const keptRows = 20_000
+
 // A Writer writes the batches of ingest. It keeps connections of its own, one
 // for every insert that runs at the same time. It is safe for concurrent use.
 type Writer struct {
@@ -52,7 +55,11 @@ func (w *Writer) insert(ctx context.Context, table string, input proto.Input, to
 		c, fresh, err := w.client(ctx)
 		if err == nil {
 			if err = c.Do(ctx, q); err == nil {
-				w.release(c)
+				if input[0].Data.Rows() > keptRows {
+					_ = c.Close() // its buffers have the size of the block
+				} else {
+					w.release(c)
+				}
 				return nil
 			}
 			_ = c.Close()

@@ -95,6 +95,9 @@ func runBacklog(t testing.TB, c Config, partitions, messages int) *store {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	if len(p.shelf.blocks) > 0 || !p.shelf.turns.TryAcquire(largeBatches) {
+		t.Error("the shelf still holds blocks or turns")
+	}
 	if len(s.ledger) == 0 || ctx.Err() == context.DeadlineExceeded {
 		t.Fatal("not done in a minute")
 	}

@@ -42,7 +42,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			_ = p.Run(ctx)
-			if !p.memory.TryAcquire(p.share) || !p.large.TryAcquire(largeBatches) {
+			if !p.memory.TryAcquire(p.share) || !p.shelf.turns.TryAcquire(largeBatches) {
 				t.Error("some memory is still held")
 			}
 			if n := testutil.CollectAndCount(p.metrics.lag); n != 0 {

@@ -47,7 +47,7 @@ type Pipeline struct {
 	// Of max_memory each large batch of a backlog may hold one share; all others
 	// share the last one, memory.
 	share   int64
-	large   *semaphore.Weighted
+	shelf   *shelf
 	memory  *semaphore.Weighted
 	metrics *metrics
 
@@ -70,7 +70,7 @@ func New(conf Config, topics []TopicConfig, deps Deps) (*Pipeline, error) {
 	share := max(int64(conf.MaxMemory), minMemory) / memoryShares
 	p := &Pipeline{
 		conf: conf, deps: deps, start: start, topics: make(map[string]TopicConfig, len(topics)),
-		share: share, large: semaphore.NewWeighted(largeBatches), memory: semaphore.NewWeighted(share), metrics: newMetrics(deps.Registerer),
+		share: share, shelf: newShelf(), memory: semaphore.NewWeighted(share), metrics: newMetrics(deps.Registerer),
 		troubles: map[string]trouble{},
 	}
 	for _, t := range topics {

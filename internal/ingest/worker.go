@@ -13,7 +13,7 @@ const (
 	// fetchBytes and backlogBytes are the size of one Fetch, at the end of a
 	// partition and in a backlog.
 	fetchBytes   = 1 << 20
-	backlogBytes = 4 << 20
+	backlogBytes = 2 << 20
 	// fetchCost is how much memory a byte of a Fetch is taken to need: the
 	// answer, its decompressed messages and the columns that they become.
 	fetchCost = 4
@@ -30,8 +30,8 @@ const (
 	memoryShares    = largeBatches + 1 // the last is for the batches without a backlog
 	minMemory       = memoryShares * fetchCost * backlogBytes
 
-	// keptBytes is the largest block whose memory is kept when there is no backlog.
-	keptBytes = 8 << 20
+	// keptBytes is the largest block that a partition keeps for itself.
+	keptBytes = 16 << 20
 
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
@@ -99,10 +99,9 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 // begin empties b. The judgement of a time zone begins anew with it, so that
-// whoever rebuilds the batch judges its messages alike. The columns that a
-// backlog needed are not kept beyond it.
+// whoever rebuilds the batch judges its messages alike.
 func (w *worker) begin(b *batch, first int64) {
-	if !w.backlog && b.block.Bytes() > keptBytes {
+	if b.block == nil || b.block.Bytes() > keptBytes {
 		b.block = w.p.deps.Sink.NewBlock(w.topic)
 	}
 	b.start(first)
@@ -190,6 +189,11 @@ func (w *worker) landed() error {
 
 // fill fetches into b until it is full or old, or memory is short.
 func (w *worker) fill(ctx context.Context, b *batch) error {
+	if w.backlog && w.enlarge(ctx, b) {
+		if grown := w.p.shelf.block(w.topic.Name); grown != nil {
+			b.block = grown
+		}
+	}
 	var begun time.Time // when the batch got its first messages
 	for ctx.Err() == nil {
 		if err := w.landed(); err != nil {
@@ -241,13 +245,20 @@ func (w *worker) room(ctx context.Context, b *batch) bool {
 	return true
 }
 
-// settle accounts for an answer that has come: what it did not need goes back.
-// In a backlog the batch waits its turn to be a large one. Who waits holds
-// nothing, so that others can end.
-func (w *worker) settle(ctx context.Context, b *batch) {
-	if w.backlog && !b.large {
+// enlarge makes b a large batch when it is its turn. It reports false if ctx
+// has ended. Who waits holds nothing, so that others can end.
+func (w *worker) enlarge(ctx context.Context, b *batch) bool {
+	if !b.large {
 		w.release(b)
-		b.large = w.p.large.Acquire(ctx, 1) == nil
+		b.large = w.p.shelf.take(ctx)
+	}
+	return b.large
+}
+
+// settle accounts for an answer that has come: what it did not need goes back.
+func (w *worker) settle(ctx context.Context, b *batch) {
+	if w.backlog {
+		w.enlarge(ctx, b)
 	}
 	if b.large {
 		return
@@ -263,7 +274,8 @@ func (w *worker) settle(ctx context.Context, b *batch) {
 
 func (w *worker) release(b *batch) {
 	if b.large {
-		w.p.large.Release(1)
+		w.p.shelf.put(w.topic.Name, b.block)
+		b.block = nil
 	}
 	w.p.memory.Release(b.memory)
 	b.large, b.memory = false, 0

@@ -227,6 +227,7 @@ func (f *fetcher) fetch(ctx context.Context, offset int64, maxBytes int, wait ti
 	if err != nil {
 		return ingest.Fetched{}, f.c.explain(fmt.Sprintf("fetch %s/%d from %d", f.req.topic, f.req.partition, offset), err)
 	}
+	f.shrink(maxBytes)
 	res := m.(*fetchResponse)
 	if res.throttled {
 		return ingest.Fetched{Next: offset, End: offset, AsOf: time.Time{}}, nil
@@ -254,4 +255,18 @@ func (f *fetcher) exchange(ctx context.Context, offset int64, maxBytes int, wait
 		f.req = &fetchRequest{topic: f.req.topic, partition: f.req.partition}
 	}
 	return m, err
+}
+
+// keptFactor is how much larger than an answer may be the buffers may be that are kept.
+const keptFactor = 8
+
+// shrink drops the buffers for decompressed batches that a backlog needed.
+func (f *fetcher) shrink(maxBytes int) {
+	total := 0
+	for _, b := range f.records.bufs {
+		total += cap(b)
+	}
+	if total > keptFactor*maxBytes {
+		f.records.bufs = nil
+	}
 }
