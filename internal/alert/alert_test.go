@@ -30,7 +30,7 @@ func TestParseSeverity(t *testing.T) {
 	if _, err := ParseSeverity("warning"); err == nil {
 		t.Error("warning is a severity")
 	}
-	if !(Page > Ticket && Ticket > None) {
+	if Page <= Ticket || Ticket <= None {
 		t.Error("severities are not in the order of urgency")
 	}
 }
