@@ -37,7 +37,7 @@ func TestDemoEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			deadline := time.Now().Add(time.Minute)
-			for !strings.Contains(out.String(), "days of history") {
+			for !strings.Contains(out.String(), "Kafka to ClickHouse") {
 				if time.Now().After(deadline) {
 					_ = demo.Process.Kill()
 					t.Fatalf("the demo did not begin:\n%s", out.String())
