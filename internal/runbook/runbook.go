@@ -142,12 +142,6 @@ func (s *Set) Find(name string) (*Runbook, bool) {
 	return nil, false
 }
 
-// Markdown returns a runbook's text as it was read.
-func (s *Set) Markdown(name string) ([]byte, bool) {
-	b, ok := s.text[name]
-	return b, ok
-}
-
 // Found is the answer of Match.
 type Found struct {
 	Runbook *Runbook

@@ -138,5 +138,11 @@ func FuzzParse(f *testing.F) {
 		if err == nil && len(r.Sections) < len(required) {
 			t.Fatalf("%d sections", len(r.Sections))
 		}
+		if err != nil {
+			return
+		}
+		set := &Set{books: []*Runbook{r}, text: map[string][]byte{"x": data}}
+		set.Filled("x", map[string]string{"service": "a'b"})
+		set.Check(Known{})
 	})
 }
