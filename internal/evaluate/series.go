@@ -31,8 +31,7 @@ type series struct {
 	fine    tier[int32]
 	minutes tier[int32]
 	hours   tier[int64]
-	// widths of the windows in slots of the tier that answers for them.
-	widths []windowSum
+	widths  []windowSum // by number of the window
 }
 
 // A windowSum is the tier that sums a window, and which of its sums that is.

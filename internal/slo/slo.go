@@ -1,6 +1,19 @@
 // Package slo holds service level objectives and the arithmetic of error
 // budgets and burn rates (SRE Workbook, chapter 5). Objectives are read from
 // OpenSLO v1 files. Targets are ratios in (0, 1), never per cent.
+//
+// An OpenSLO metricSource of type gatewatch says what is counted; its spec has
+//
+//	kind         availability or latency
+//	threshold    of latency, such as 300ms: an answer that takes longer is bad
+//	route        template; method, environment, tenant: narrow the service down
+//	bad          error classes that count as bad (default: the gateway's and the upstream's)
+//	excluded     error classes that count neither way (default: client_quota)
+//
+// It is written as ratioMetric.total, and again as good or bad where other tools
+// want that; a thresholdMetric takes op: lte and value: SECONDS from each
+// objective instead of a threshold. Annotations hold what OpenSLO can't say:
+// gatewatch/owner, gatewatch/runbook, gatewatch/min-bad, gatewatch/windows.
 package slo
 
 import (
