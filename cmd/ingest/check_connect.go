@@ -21,6 +21,8 @@ const (
 	checkStep = 20 * time.Second
 	// clockTolerance is how far apart clocks may be before figures suffer.
 	clockTolerance = 2 * time.Second
+	// groupAttempts is how often a group's offsets are asked for, once a second.
+	groupAttempts = 5
 	// checkSample is how many messages of each topic are read.
 	checkSample = 200
 	// minMajor is the oldest major version of ClickHouse that the schema is made for.
@@ -101,7 +103,7 @@ func checkTopic(ctx context.Context, cfg *config.Config, client *kafka.Client, t
 		partitions[i] = int32(i)
 	}
 	group := client.Group(groupName)
-	if _, err := client.Committed(ctx, group, t.Name, partitions); err != nil {
+	if err := askGroup(ctx, client, group, t.Name, partitions); err != nil {
 		found.fail(name, "the user needs Read on group "+group, "%s: group %s: %v", t.Name, group, err)
 		return
 	}
@@ -133,6 +135,22 @@ func checkTopic(ctx context.Context, cfg *config.Config, client *kafka.Client, t
 		found.warn(name, "set time_zone", "%s; times look like %s", text, report.ZoneOffset)
 	default:
 		found.ok(name, "%s", text)
+	}
+}
+
+// askGroup reads a group's offsets. A broker that has just started, or never
+// had a group, needs some seconds to find the group's coordinator.
+func askGroup(ctx context.Context, client *kafka.Client, group, topic string, partitions []int32) error {
+	for attempt := 1; ; attempt++ {
+		_, err := client.Committed(ctx, group, topic, partitions)
+		if err == nil || attempt == groupAttempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
 	}
 }
 

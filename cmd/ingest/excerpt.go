@@ -2,6 +2,9 @@ package main
 
 import "regexp"
 
+// secretName matches a name that speaks of a secret, up to its value.
+const secretName = `(?i)([\w.-]*(?:key|token|secret|passw(?:or)?d|authori[sz]ation|cookie|session|signature|credential)[\w-]*\\?"?\s*[:=]\s*)`
+
 // excerptRules say what is taken out of a raw message before anybody sees a
 // part of it, in this order. They would rather take too much: nothing is known
 // about such a message, not even whether it can be read.
@@ -10,7 +13,8 @@ var excerptRules = [...]struct {
 	by   string
 }{
 	// Values with a name that speaks of a secret, in JSON, headers and forms.
-	{regexp.MustCompile(`(?i)([\w.-]*(?:key|token|secret|passw(?:or)?d|authori[sz]ation|cookie|session|signature|credential)[\w-]*\\?"?\s*[:=]\s*)(?:(?:bearer|basic)\s+)?(?:\\?"(?:[^"\\]|\\[^"])*(?:\\?"|$)|[^\s,;&}"]+)`), `${1}"***"`},
+	{regexp.MustCompile(secretName + `\\?"(?:[^"\\]|\\[^"])*(?:\\?"|$)`), `${1}"***"`},
+	{regexp.MustCompile(secretName + `(?:(?:bearer|basic)\s+)?[^\s,;&}"\\]+`), `${1}***`},
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[^\s",]+`), `$1 ***`},
 	// E-mail addresses.
 	{regexp.MustCompile(`[^\s"'<>=,;:/?&{}()]+(?:@|%40)[^\s"'<>=,;:/?&{}()]+`), `***@***`},
