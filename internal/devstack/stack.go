@@ -70,8 +70,8 @@ type process struct {
 }
 
 const (
-	stopTimeout   = 1200 * time.Millisecond // for each binary; all end at the same time
-	engineTimeout = 500 * time.Millisecond
+	stopTimeout   = 700 * time.Millisecond // for each binary; all end at the same time
+	engineTimeout = 300 * time.Millisecond
 )
 
 // Start starts Kafka, ClickHouse and Alertmanager and returns when all answer.
