@@ -72,13 +72,14 @@ func (s *screen) draw(lines []string) {
 		fmt.Fprintln(s.out, strings.Join(parts, " | "))
 		return
 	}
-	text := s.erase()
+	var text strings.Builder
+	text.WriteString(s.erase())
 	for _, l := range lines {
 		// A line that wraps would be two when the block is erased.
-		text += clip(l, s.width()) + "\n"
+		text.WriteString(clip(l, s.width()) + "\n")
 	}
 	s.block = len(lines)
-	fmt.Fprint(s.out, text)
+	fmt.Fprint(s.out, text.String())
 }
 
 // width returns how many characters fit into a line.
