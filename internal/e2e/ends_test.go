@@ -25,7 +25,7 @@ func TestDemoEnds(t *testing.T) {
 	for _, c := range []struct {
 		signal syscall.Signal
 		within time.Duration
-	}{{syscall.SIGINT, 3 * time.Second}, {syscall.SIGKILL, 8 * time.Second}} {
+	}{{syscall.SIGINT, 3 * time.Second}, {syscall.SIGKILL, 15 * time.Second}} {
 		t.Run(c.signal.String(), func(t *testing.T) {
 			dir := t.TempDir()
 			demo := exec.Command(filepath.Join(b.dir, "devstack"))
