@@ -17,13 +17,6 @@ const (
 // PageDeadline is how long after the formula's moment a page may arrive.
 const PageDeadline = 15 * time.Second
 
-// OutageAt returns a moment at or soon after t at which an outage begins so
-// that it exceeds the threshold, some eight seconds later, in the middle
-// between two ticks of evaluation: repeated runs then take equally long.
-func OutageAt(t time.Time) time.Time {
-	return t.Add(2*time.Second - time.Nanosecond).Truncate(10 * time.Second).Add(8 * time.Second)
-}
-
 // A Page is a page that arrived, measured against the arithmetic.
 type Page struct {
 	Notification

@@ -70,8 +70,8 @@ type process struct {
 }
 
 const (
-	stopTimeout   = 700 * time.Millisecond // for each binary; all end at the same time
-	engineTimeout = 300 * time.Millisecond
+	stopTimeout   = 1800 * time.Millisecond // for each binary; all end at the same time
+	engineTimeout = 700 * time.Millisecond
 )
 
 // Start starts Kafka, ClickHouse and Alertmanager and returns when all answer.

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"gatewatch/internal/devstack"
+	"gatewatch/internal/kafka"
+	"gatewatch/internal/loadgen"
 )
 
-// TestIngestKilled kills ingest with -9 at random moments under load, at least
-// five times and until a batch was caught between its announcement and its
-// commit. In the end nothing is lost and nothing counts twice.
+// TestIngestKilled kills ingest with -9 under load, five times, each at a random
+// moment after a batch was announced. In the end nothing is lost and nothing
+// counts twice.
 func TestIngestKilled(t *testing.T) {
 	s := start(t, func(c devstack.Config) devstack.Config {
 		c.WithoutAlert = true
@@ -36,12 +38,18 @@ func TestIngestKilled(t *testing.T) {
 		}
 		return strings.Count(string(log), "batch rebuilt")
 	}
-	kills := 0
-	for ; kills < 5 || rebuilt() == 0 && kills < 12; kills++ {
+	client, err := kafka.NewClient(kafka.Config{Brokers: []string{s.Broker.Addr}, GroupPrefix: "gatewatch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const kills = 5
+	for range kills {
 		// The dead member's partitions move when its session times out; then there
 		// is a backlog, and one batch follows the other.
 		waitStored(ctx, t, s)
-		time.Sleep(rand.N(time.Second))
+		waitAnnounced(ctx, t, client)
+		time.Sleep(rand.N(20 * time.Millisecond)) // somewhere in the insert or just after it
 		s.Kill("ingest")
 		if err := s.Restart(ctx, "ingest"); err != nil {
 			t.Fatal(err)
@@ -65,6 +73,24 @@ func TestIngestKilled(t *testing.T) {
 	}
 	if err := v.Err(); err != nil || v.Lost+v.Doubled != 0 {
 		t.Errorf("lost %d, doubled %d: %v", v.Lost, v.Doubled, err)
+	}
+}
+
+// waitAnnounced returns when a batch is announced and not yet committed.
+func waitAnnounced(ctx context.Context, t *testing.T, client *kafka.Client) {
+	t.Helper()
+	for {
+		for _, topic := range loadgen.Topics() {
+			commits, err := client.Committed(ctx, client.Group("ingest"), topic, []int32{0, 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range commits {
+				if c.Metadata != "" {
+					return
+				}
+			}
+		}
 	}
 }
 

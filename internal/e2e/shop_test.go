@@ -37,7 +37,7 @@ func TestShop(t *testing.T) {
 	}
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
-	injected := devstack.OutageAt(time.Now().Add(15 * time.Second))
+	injected := time.Now().Add(15 * time.Second)
 	sent := make(chan error, 1)
 	go func() {
 		sent <- load.Live(live, 200, loadgen.Scenario{Kind: loadgen.Outage, From: injected, To: injected.Add(time.Hour)})

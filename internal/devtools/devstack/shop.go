@@ -90,7 +90,7 @@ func scene(ctx context.Context, s *screen, stack *devstack.Stack, begin time.Tim
 	live, endLive := context.WithCancel(ctx)
 	defer endLive()
 	start := time.Now()
-	outage := devstack.OutageAt(start.Add(outageAfter))
+	outage := start.Add(outageAfter)
 	sent := make(chan error, 1)
 	go func() {
 		sent <- load.Live(live, liveRate,
