@@ -40,7 +40,7 @@ func TestShop(t *testing.T) {
 	injected := time.Now().Add(15 * time.Second)
 	sent := make(chan error, 1)
 	go func() {
-		sent <- load.Live(live, 200, loadgen.Scenario{Kind: loadgen.Outage, From: injected, To: injected.Add(time.Hour)})
+		sent <- load.Live(live, 400, loadgen.Scenario{Kind: loadgen.Outage, From: injected, To: injected.Add(time.Hour)})
 	}()
 	t.Run("page", func(t *testing.T) { checkPage(ctx, t, load, injected) })
 	t.Run("engine killed", func(t *testing.T) {

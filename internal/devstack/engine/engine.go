@@ -286,6 +286,8 @@ const usersXML = `<clickhouse>
 </clickhouse>
 `
 
+// One thread merges: more of them compete with the inserts that a test or a
+// demo waits for. Column statistics are not used.
 const configXML = `<clickhouse>
 <log-level>warning</log-level>
 <logger><level>warning</level><log>%[1]s/server.log</log><errorlog>%[1]s/server.err.log</errorlog><size>20M</size><count>2</count></logger>
@@ -294,7 +296,7 @@ const configXML = `<clickhouse>
 <users_config>%[1]s/users.xml</users_config>
 <max_server_memory_usage>%[4]d</max_server_memory_usage>
 <mark_cache_size>268435456</mark_cache_size>
-<background_pool_size>4</background_pool_size>
+<background_pool_size>1</background_pool_size>
 <background_schedule_pool_size>16</background_schedule_pool_size>
 <background_streaming_schedule_pool_size>8</background_streaming_schedule_pool_size>
 <merge_tree><merge_with_ttl_timeout>60</merge_with_ttl_timeout><auto_statistics_types></auto_statistics_types></merge_tree>

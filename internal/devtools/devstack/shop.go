@@ -18,7 +18,7 @@ import (
 
 const (
 	seed          = 1
-	liveRate      = 300.0 // requests a second
+	liveRate      = 600.0 // requests a second
 	outageAfter   = 40 * time.Second
 	outageLasts   = 3 * time.Minute
 	slowAfter     = 5 * time.Minute
