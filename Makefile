@@ -43,8 +43,8 @@ vuln: need-go ## known vulnerabilities, asked from vuln.go.dev
 	@$(TOOL) govulncheck ./...
 
 bench: need-go need-node engine ## rows/s and CPU per row of ingest, and the other benchmarks
-	go run ./internal/devtools/ingestbench
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./internal/devtools/ingestbench
 
 fuzz: need-go ## every fuzz target for FUZZTIME
 	@for pkg in $$(go list ./...); do \

@@ -68,7 +68,7 @@ func connectStore(ctx context.Context, c *config.Config) (string, error) {
 		return "", err
 	}
 	defer store.Close()
-	if err := checkStore(ctx, c, store); err != nil {
+	if err := store.Ready(ctx, c.ClickHouse); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s, database %s, schema %d", c.ClickHouse.Address, c.ClickHouse.Database, clickhouse.SchemaVersion()), nil

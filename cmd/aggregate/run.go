@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -56,7 +54,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		Broker: broker, Ledger: store, Record: store, Now: time.Now, Log: log, Registry: reg,
 	})
 	admin := daemon.NewAdmin(c.Aggregate.Listen, *pprof, reg, log,
-		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return checkStore(ctx, c, store) }},
+		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, client) }},
 	)
 	if err := admin.Listen(); err != nil {
@@ -65,43 +63,13 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	log.Info("started", "listen", admin.Addr(), "topics", strings.Join(topicNames(c.Kafka.Topics), " "), "version", daemon.Version())
 	return daemon.RunStages(ctx, log, shutdownTimeout,
 		daemon.Stage{Name: "measure", Run: func(ctx context.Context) error {
-			if err := waitForSchema(ctx, c, store, log); err != nil {
+			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
 			return measurer.Run(ctx)
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
-}
-
-// waitForSchema returns when the database has the schema that this build needs.
-// In a fresh installation ingest is making it just now.
-func waitForSchema(ctx context.Context, c *config.Config, store *clickhouse.Conn, log *slog.Logger) error {
-	last := ""
-	for {
-		err := checkStore(ctx, c, store)
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if e, ok := errors.AsType[*clickhouse.SchemaError](err); ok && e.Have > e.Want {
-			return daemon.Usage(err)
-		}
-		if err.Error() != last {
-			last = err.Error()
-			log.Warn("waiting for ClickHouse", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
-func checkStore(ctx context.Context, c *config.Config, store *clickhouse.Conn) error {
-	if err := store.CheckSchema(ctx); err != nil {
-		return clickhouse.Explain(c.ClickHouse, err)
-	}
-	return nil
 }
 
 func checkTopics(ctx context.Context, c *config.Config, client *kafka.Client) error {

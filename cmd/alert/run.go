@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -57,7 +56,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now,
 	}, log, reg)
 	checks := []daemon.Check{
-		{Name: "clickhouse", Probe: func(ctx context.Context) error { return checkStore(ctx, c, store) }},
+		{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		{Name: "evaluation", Probe: loop.Ready},
 	}
 	if !c.Alert.Preview {
@@ -71,7 +70,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	log.Info("started", "listen", admin.Addr(), "slos", len(k.slos), "preview", c.Alert.Preview, "version", daemon.Version())
 	return daemon.RunStages(ctx, log, shutdownTimeout,
 		daemon.Stage{Name: "evaluate", Run: func(ctx context.Context) error {
-			if err := waitForSchema(ctx, c, store, log); err != nil {
+			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
 			return loop.Run(ctx)
@@ -86,33 +85,6 @@ func openPeers(c *config.Config) (*alertmanager.Client, error) {
 		return nil, c.Fault("alert.alertmanagers", "missing: list their base URLs, or set preview: true to send nothing")
 	}
 	return alertmanager.New(c.Alert.Alertmanagers, c.Alert.AlertmanagerAuth)
-}
-
-// waitForSchema returns when the database has the schema that this build needs.
-// In a fresh installation ingest is making it just now.
-func waitForSchema(ctx context.Context, c *config.Config, store *clickhouse.Conn, log *slog.Logger) error {
-	last := ""
-	for {
-		err := checkStore(ctx, c, store)
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err.Error() != last {
-			last = err.Error()
-			log.Warn("waiting for ClickHouse", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
-func checkStore(ctx context.Context, c *config.Config, store *clickhouse.Conn) error {
-	if err := store.CheckSchema(ctx); err != nil {
-		return clickhouse.Explain(c.ClickHouse, err)
-	}
-	return nil
 }
 
 // serveRunbooks shows the runbooks in use as text, for the links of pages; the

@@ -91,10 +91,13 @@ type ingestDaemon struct {
 // prepare waits for ClickHouse and Kafka, brings the schema up to date and
 // makes sure that keys are hashed with the same pepper as before.
 func (d *ingestDaemon) prepare(ctx context.Context) error {
-	if err := d.wait(ctx, "ClickHouse", d.prepareStore); err != nil {
+	final := func(err error) bool {
+		return clickhouse.Hopeless(err) || errors.Is(err, errPepper) || kafka.Denied(err)
+	}
+	if err := daemon.Await(ctx, d.log, "ClickHouse", d.prepareStore, final); err != nil {
 		return err
 	}
-	return d.wait(ctx, "Kafka", d.checkTopics)
+	return daemon.Await(ctx, d.log, "Kafka", d.checkTopics, final)
 }
 
 func (d *ingestDaemon) prepareStore(ctx context.Context) error {
@@ -109,36 +112,6 @@ func (d *ingestDaemon) prepareStore(ctx context.Context) error {
 		return clickhouse.Explain(d.cfg.ClickHouse, err)
 	}
 	return checkPepper(ctx, d.cfg.Ingest.PepperFile, d.conn)
-}
-
-// wait calls f until it succeeds. What waiting can't mend ends it.
-func (d *ingestDaemon) wait(ctx context.Context, what string, f func(context.Context) error) error {
-	last := ""
-	for {
-		err := f(ctx)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // stopped while waiting: the stage ends in peace
-		case hopeless(err):
-			return daemon.Unreachable(err)
-		}
-		if err.Error() != last {
-			last = err.Error()
-			d.log.Warn("waiting", "for", what, "err", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// hopeless reports whether err stays as it is however long one waits.
-func hopeless(err error) bool {
-	_, isSchema := errors.AsType[*clickhouse.SchemaError](err)
-	return isSchema || errors.Is(err, errPepper) || clickhouse.Denied(err) || kafka.Denied(err)
 }
 
 // ingest runs the pipeline; deps come with their registerer and get the rest here.
@@ -192,10 +165,7 @@ func longest(r config.Retention) time.Duration {
 }
 
 func (d *ingestDaemon) checkStore(ctx context.Context) error {
-	if err := d.conn.CheckSchema(ctx); err != nil {
-		return clickhouse.Explain(d.cfg.ClickHouse, err)
-	}
-	return nil
+	return d.conn.Ready(ctx, d.cfg.ClickHouse)
 }
 
 func (d *ingestDaemon) checkTopics(ctx context.Context) error {

@@ -80,3 +80,19 @@ func Denied(err error) bool {
 	code := ErrorCode(err)
 	return code == codeAuthFailed || code == codeAccessDenied
 }
+
+// Ready returns nil if the server answers and has the schema that this build
+// reads, else the reason in one line.
+func (c *Conn) Ready(ctx context.Context, conf Config) error {
+	if err := c.CheckSchema(ctx); err != nil {
+		return Explain(conf, err)
+	}
+	return nil
+}
+
+// Hopeless reports whether err stays as it is however long one waits: the
+// server refuses the user, or its schema is newer than this build.
+func Hopeless(err error) bool {
+	e, ok := errors.AsType[*SchemaError](err)
+	return ok && e.Have > e.Want || Denied(err)
+}

@@ -269,3 +269,26 @@ func TestWriteTable(t *testing.T) {
 		t.Errorf("table %q %v", b.String(), err)
 	}
 }
+
+func TestAwait(t *testing.T) {
+	final := errors.New("refused")
+	tries := 0
+	err := Await(t.Context(), discard(), "it", func(context.Context) error {
+		if tries++; tries < 2 {
+			return errors.New("not yet")
+		}
+		return nil
+	}, func(err error) bool { return errors.Is(err, final) })
+	if err != nil || tries != 2 {
+		t.Errorf("Await = %v after %d tries, want nil after 2", err, tries)
+	}
+	err = Await(t.Context(), discard(), "it", func(context.Context) error { return final }, func(err error) bool { return errors.Is(err, final) })
+	if ExitCode(err) != CodeUnreachable || !errors.Is(err, final) {
+		t.Errorf("Await of a final error = %v, exit code %d", err, ExitCode(err))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Await(ctx, discard(), "it", func(context.Context) error { return errors.New("not yet") }, func(error) bool { return false }); !errors.Is(err, context.Canceled) {
+		t.Errorf("Await of an ended context = %v", err)
+	}
+}
