@@ -21,6 +21,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
+	"gatewatch/internal/accesslog/accesslogtest"
 	"gatewatch/internal/evaluate"
 )
 
@@ -36,10 +37,8 @@ func sample() evaluate.Alert {
 // postableAlerts compiles the API's own definition of what may be posted.
 func postableAlerts(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	b, err := os.ReadFile("../../../shared/corpora/alertmanager-v2-openapi.yaml")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("../shared/corpora is absent")
-	} else if err != nil {
+	b, err := os.ReadFile(filepath.Join(accesslogtest.CorpusDir(t), "alertmanager-v2-openapi.yaml"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	var doc any

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,16 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gatewatch/internal/accesslog/accesslogtest"
 	"gatewatch/internal/devstack"
 )
 
 // TestApacheLog feeds a real web server's log of 2015 through the whole path
 // and expects exactly what GoAccess counts (README of the corpora).
 func TestApacheLog(t *testing.T) {
-	path := filepath.Join(built().root, "../shared/corpora/apache_logs.log.gz")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("the corpora are not here:", err)
-	}
+	path := filepath.Join(accesslogtest.CorpusDir(t), "apache_logs.log.gz")
 	s := start(t, func(c devstack.Config) devstack.Config { return devstack.LogFileConfig(c, "apache_combined") })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -1,14 +1,16 @@
 package owner
 
 import (
-	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gatewatch/internal/accesslog/accesslogtest"
 )
 
 // files makes a folder of names and texts, in turn.
@@ -152,10 +154,8 @@ func TestSourceFaults(t *testing.T) {
 
 // A whole OpenAPI file as a project publishes it, without a word on owners.
 func TestRealDocument(t *testing.T) {
-	b, err := os.ReadFile("../../../shared/corpora/alertmanager-v2-openapi.yaml")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("../shared/corpora is absent")
-	} else if err != nil {
+	b, err := os.ReadFile(filepath.Join(accesslogtest.CorpusDir(t), "alertmanager-v2-openapi.yaml"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	c := mustLoad(t, files("alertmanager.yaml", string(b)))

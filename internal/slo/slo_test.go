@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,14 +13,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/accesslogtest"
 	"gatewatch/internal/alert"
 )
 
 // TestDefaultWindows compares with the table of the SRE Workbook.
 func TestDefaultWindows(t *testing.T) {
-	f, err := os.Open("../../../shared/corpora/slo_alert_windows_sre_workbook.jsonl")
+	f, err := os.Open(filepath.Join(accesslogtest.CorpusDir(t), "slo_alert_windows_sre_workbook.jsonl"))
 	if err != nil {
-		t.Skip("the corpora are not here:", err)
+		t.Fatal(err)
 	}
 	defer f.Close()
 	ours := map[AlertWindow]bool{}
