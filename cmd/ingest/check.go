@@ -89,7 +89,7 @@ func checkStatic(cfg *config.Config) error {
 		if _, err := findFormat(t.Format); err != nil {
 			names := make([]string, 0)
 			for _, f := range formats() {
-				names = append(names, f.name)
+				names = append(names, f.Name)
 			}
 			text := err.Error()
 			if near := config.Nearest(t.Format, names); near != "" {

@@ -43,6 +43,7 @@ func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
 	fs.BoolVar(&f.redact, "redact", true, "mask what `run` would mask; =false shows values as logged, but never an API key")
 	fs.BoolVar(&f.strict, "strict", false, "exit 1 if any message can't be read")
 	fs.StringVar(&f.topic.TimeZone, "time-zone", "UTC", "IANA `zone` of times without one")
+	fs.StringVar(&f.topic.LogFormat, "log-format", "", "the gateway's own format `string`, for formats such as nginx_custom")
 	fs.StringVar(&f.mapping, "mapping", "", "YAML `file` with the mapping for format json, as in a topic's configuration")
 	fs.StringVar(&f.pepper, "pepper-file", "", "`file` with the secret that API keys are hashed with")
 	fs.StringVar(&f.clientIP, "client-ip", normalise.ClientIPTruncated, "truncated, full or none")
@@ -51,7 +52,7 @@ func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	if f.list {
 		for _, known := range formats() {
-			fmt.Fprintf(env.Stdout, "%-16s %s\n", known.name, known.summary)
+			fmt.Fprintf(env.Stdout, "%-16s %s\n", known.Name, known.Summary)
 		}
 		return nil
 	}

@@ -20,81 +20,57 @@ import (
 	"gatewatch/internal/trace/otlp"
 )
 
-// A format is a name that a topic's configuration can give; exactly one of the
-// constructors is set.
+// A format is a name that a topic's configuration can give: of access logs or of spans.
 type format struct {
-	name    string
-	summary string
-	doc     string // the vendor's own description
-	entries func(t ingest.TopicConfig, loc *time.Location) (accesslog.Decoder, error)
-	spans   func() trace.Decoder
+	accesslog.Format
+	spans func() trace.Decoder // nil for access logs, else instead of New
 }
 
 // formats returns all formats in the order in which they are listed.
 func formats() []format {
-	return []format{
-		{
-			name: "nginx_json", summary: "nginx, JSON with nginx's variable names as keys",
-			doc: "https://nginx.org/en/docs/http/ngx_http_log_module.html", entries: withZone(nginx.NewJSON),
-		},
-		{
-			name: "nginx_combined", summary: "nginx, predefined text format combined",
-			doc: "https://nginx.org/en/docs/http/ngx_http_log_module.html", entries: text(nginx.NewCombined),
-		},
-		{
-			name: "apache_common", summary: "Apache httpd, Common Log Format",
-			doc: "https://httpd.apache.org/docs/current/mod/mod_log_config.html", entries: text(apache.NewCommon),
-		},
-		{
-			name: "apache_combined", summary: "Apache httpd, combined",
-			doc: "https://httpd.apache.org/docs/current/mod/mod_log_config.html", entries: text(apache.NewCombined),
-		},
-		{
-			name: "envoy_json", summary: "Envoy, JSON access log (also Istio, Contour, Envoy Gateway)",
-			doc: "https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage", entries: withZone(envoy.NewJSON),
-		},
-		{
-			name: "json", summary: "any JSON object, by the topic's mapping",
-			doc: "deploy/config/gatewatch.yaml, kafka.topics[].mapping", entries: newMapped,
-		},
-		{
-			name: "otlp_proto", summary: "OpenTelemetry spans, protobuf",
-			doc: "https://opentelemetry.io/docs/specs/otlp/", spans: func() trace.Decoder { return otlp.NewProto() },
-		},
-		{
-			name: "otlp_json", summary: "OpenTelemetry spans, JSON",
-			doc: "https://opentelemetry.io/docs/specs/otlp/", spans: func() trace.Decoder { return otlp.NewJSON() },
-		},
+	var fs []format
+	for _, f := range slices.Concat(
+		nginx.Formats(),
+		apache.Formats(),
+		envoy.Formats(),
+		mapped.Formats(),
+	) {
+		fs = append(fs, format{Format: f})
 	}
+	const otlpDoc = "https://opentelemetry.io/docs/specs/otlp/"
+	return append(fs,
+		format{accesslog.Format{Name: "otlp_proto", Summary: "OpenTelemetry spans, protobuf", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewProto() }},
+		format{accesslog.Format{Name: "otlp_json", Summary: "OpenTelemetry spans, JSON", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewJSON() }},
+	)
 }
 
-// withZone and text fit constructors of decoders into a format.
-func withZone[D accesslog.Decoder](newDecoder func(*time.Location) (D, error)) func(ingest.TopicConfig, *time.Location) (accesslog.Decoder, error) {
-	return func(_ ingest.TopicConfig, loc *time.Location) (accesslog.Decoder, error) { return newDecoder(loc) }
-}
-
-func text[D accesslog.Decoder](newDecoder func(*time.Location) D) func(ingest.TopicConfig, *time.Location) (accesslog.Decoder, error) {
-	return func(_ ingest.TopicConfig, loc *time.Location) (accesslog.Decoder, error) { return newDecoder(loc), nil }
-}
-
-func newMapped(t ingest.TopicConfig, loc *time.Location) (accesslog.Decoder, error) {
-	sources := make(map[string]mapped.Source, len(t.Mapping))
+// newEntryDecoder returns a decoder of f for what t says.
+func newEntryDecoder(t ingest.TopicConfig, f format) (accesslog.Decoder, error) {
+	loc, err := time.LoadLocation(t.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("time_zone: %w", err)
+	}
+	o := accesslog.Options{Location: loc, LogFormat: t.LogFormat, Mapping: make(map[string]accesslog.Source, len(t.Mapping))}
 	for field, m := range t.Mapping {
-		sources[field] = mapped.Source(m)
+		o.Mapping[field] = accesslog.Source(m)
 	}
-	return mapped.New(sources, loc)
+	d, err := f.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("format %s: %w", f.Name, err)
+	}
+	return d, nil
 }
 
 // findFormat returns the format of that name.
 func findFormat(name string) (format, error) {
 	fs := formats()
-	i := slices.IndexFunc(fs, func(f format) bool { return f.name == name })
+	i := slices.IndexFunc(fs, func(f format) bool { return f.Name == name })
 	if i >= 0 {
 		return fs[i], nil
 	}
 	names := make([]string, len(fs))
 	for i, f := range fs {
-		names[i] = f.name
+		names[i] = f.Name
 	}
 	return format{}, fmt.Errorf("format %q is unknown; the formats are %s", name, strings.Join(names, ", "))
 }
@@ -121,13 +97,9 @@ func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser) (ingest.Decoder, 
 		}
 		return d, nil
 	}
-	loc, err := time.LoadLocation(t.TimeZone)
+	entries, err := newEntryDecoder(t, f)
 	if err != nil {
-		return nil, fmt.Errorf("time_zone: %w", err)
-	}
-	entries, err := f.entries(t, loc)
-	if err != nil {
-		return nil, fmt.Errorf("format %s: %w", f.name, err)
+		return nil, err
 	}
 	return &decoder{entries: envelope.New(entries), normalise: n}, nil
 }

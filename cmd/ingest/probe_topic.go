@@ -109,17 +109,20 @@ func judge(name string, s *sample) (*topicReport, error) {
 	}
 	var best *reading
 	for _, f := range formats() {
-		t := ingest.TopicConfig{Name: name, Format: f.name}
+		t := ingest.TopicConfig{Name: name, Format: f.Name}
 		var guess []guessedField
-		if f.name == "json" {
+		switch f.Needs {
+		case "mapping":
 			if guess = guessMapping(s.messages); len(guess) == 0 {
 				continue
 			}
 			t.Mapping = mappingOf(guess)
+		case "log_format":
+			continue
 		}
 		r, err := read(t, f, s.messages, pepper)
 		if err != nil {
-			return nil, fmt.Errorf("format %s: %w", f.name, err)
+			return nil, fmt.Errorf("format %s: %w", f.Name, err)
 		}
 		r.mapping = guess
 		if r.better(best) {
@@ -141,12 +144,12 @@ func read(t ingest.TopicConfig, f format, messages []ingest.Message, pepper []by
 		return nil, err
 	}
 	var bare accesslog.Decoder
-	if f.entries != nil {
-		if bare, err = f.entries(t, time.UTC); err != nil {
+	if f.spans == nil {
+		if bare, err = newEntryDecoder(t, f); err != nil {
 			return nil, err
 		}
 	}
-	r := &reading{format: f.name, spans: f.spans != nil, present: map[string]int{}, reasons: map[string]*reasonCount{}}
+	r := &reading{format: f.Name, spans: f.spans != nil, present: map[string]int{}, reasons: map[string]*reasonCount{}}
 	var found ingest.Records
 	var scratch accesslog.Entries
 	for _, m := range messages {

@@ -46,7 +46,7 @@ func TestReadmeFormats(t *testing.T) {
 	}
 	var known []string
 	for _, f := range formats() {
-		known = append(known, f.name)
+		known = append(known, f.Name)
 	}
 	if got, want := strings.Join(named, " "), strings.Join(known, " "); got != want {
 		t.Errorf("README names %s; there are %s", got, want)

@@ -44,6 +44,9 @@ type TopicConfig struct {
 	Name string `yaml:"name"`
 	// Format of its messages; `gatewatch-ingest decode --formats` lists them.
 	Format string `yaml:"format"`
+	// LogFormat is the gateway's own format string, for formats that are compiled
+	// from it, such as nginx_custom: nginx's log_format, Apache's LogFormat.
+	LogFormat string `yaml:"log_format"`
 	// TimeZone of timestamps without one, an IANA name. Default UTC.
 	TimeZone string `yaml:"time_zone"`
 	// Tenant, Environment, Region, Service and Node are given to rows whose message has none.

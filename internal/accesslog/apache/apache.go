@@ -3,15 +3,27 @@
 package apache
 
 import (
-	"time"
-
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/clf"
 )
 
-// NewCommon returns a decoder of "%h %l %u %t \"%r\" %>s %b".
-func NewCommon(loc *time.Location) *clf.Decoder { return clf.New(clf.Options{Location: loc}) }
+const (
+	doc   = "https://httpd.apache.org/docs/current/mod/mod_log_config.html"
+	lacks = "time spent, upstream, host: no latency, and errors are told by status only"
+)
 
-// NewCombined returns a decoder of the same with "%{Referer}i" and "%{User-agent}i".
-func NewCombined(loc *time.Location) *clf.Decoder {
-	return clf.New(clf.Options{Location: loc, Combined: true})
+// Formats returns the formats of Apache httpd.
+func Formats() []accesslog.Format {
+	return []accesslog.Format{
+		{Name: "apache_common", Summary: "Apache httpd, Common Log Format", Doc: doc, Lacks: lacks, New: newCommon},
+		{Name: "apache_combined", Summary: "Apache httpd, combined", Doc: doc, Lacks: lacks, New: newCombined},
+	}
+}
+
+func newCommon(o accesslog.Options) (accesslog.Decoder, error) {
+	return clf.New(clf.Options{Location: o.Location}), nil
+}
+
+func newCombined(o accesslog.Options) (accesslog.Decoder, error) {
+	return clf.New(clf.Options{Location: o.Location, Combined: true}), nil
 }

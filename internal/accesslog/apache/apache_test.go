@@ -2,32 +2,21 @@ package apache_test
 
 import (
 	"testing"
-	"time"
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/accesslogtest"
 	"gatewatch/internal/accesslog/apache"
 )
 
-var common = []string{
-	`127.0.0.1 bob frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326`,
-	`::1 - - [26/Dec/2016:16:16:48 +0200] "-" 408 -`,
-	`- - - [-] "-" - -`,
-	`- - - - - - -`,
-}
-
 var combined = []string{
 	`host.example - john doe [10/Oct/2000:13:55:36 -0700] "GET /a b HTTP/1.0" 200 - "-" "x \"y\" \\ \xc3\xa9"`,
 	`www.example.com:443 192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "OPTIONS * HTTP/1.0" 200 126 "-" "internal dummy connection"`,
 }
 
-func TestConformance(t *testing.T) {
-	accesslogtest.TestDecoder(t, apache.NewCommon(time.UTC), common...)
-	accesslogtest.TestDecoder(t, apache.NewCombined(time.UTC), append(combined, common...)...)
-}
+func TestFormats(t *testing.T) { accesslogtest.TestFormats(t, apache.Formats()) }
 
 func TestCombined(t *testing.T) {
-	d := apache.NewCombined(time.UTC)
+	d := accesslogtest.Decoder(t, apache.Formats(), "apache_combined", accesslog.Options{})
 	var out accesslog.Entries
 	for _, l := range combined {
 		if err := d.Decode([]byte(l), &out); err != nil {
@@ -43,27 +32,6 @@ func TestCombined(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	for _, l := range append(combined, common...) {
-		f.Add([]byte(l))
-	}
-	a, c := apache.NewCommon(time.UTC), apache.NewCombined(time.UTC)
-	f.Fuzz(func(t *testing.T, msg []byte) {
-		accesslogtest.CheckDecode(t, a, msg)
-		accesslogtest.CheckDecode(t, c, msg)
-	})
-}
+func FuzzDecode(f *testing.F) { accesslogtest.Fuzz(f, apache.Formats()) }
 
-func BenchmarkDecode(b *testing.B) {
-	d := apache.NewCombined(time.UTC)
-	var out accesslog.Entries
-	msg := []byte(combined[1])
-	b.SetBytes(int64(len(msg)))
-	b.ReportAllocs()
-	for b.Loop() {
-		out.Reset()
-		if err := d.Decode(msg, &out); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
+func BenchmarkDecode(b *testing.B) { accesslogtest.Benchmark(b, apache.Formats()) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/field"
 	"gatewatch/internal/accesslog/jsonscan"
 )
 
@@ -17,12 +18,10 @@ import (
 // one field, the earliest whose value is present wins.
 type Rule struct {
 	// Path is the keys from the outermost object inwards, joined by dots; \. is a dot inside a key.
-	Path  string
-	Field Field
-	Unit  Unit
-	// Layout of a time: empty (RFC 3339, Common Log Format or an epoch, by its look),
-	// rfc3339, epoch, clf, or a layout of Go's package time.
-	Layout string
+	Path   string
+	Field  field.Field
+	Unit   field.Unit
+	Layout string // of a time; see field.Rule
 }
 
 // Options is what formats differ in beyond their rules.
@@ -37,15 +36,11 @@ type Options struct {
 
 // A Decoder reads messages that hold one object, or an array of objects.
 type Decoder struct {
-	rules []Rule
-	opts  Options
-	root  node
-	times accesslog.TimeReader
-	scan  jsonscan.Scanner
-
-	won         [fieldCount]uint16 // 1 + the rule that filled each field of the entry at hand
-	requestLine string
-	essential   bool
+	rules  []field.Rule
+	opts   Options
+	root   node
+	scan   jsonscan.Scanner
+	setter *field.Setter
 }
 
 // node is one object of the tree of paths.
@@ -68,8 +63,9 @@ func New(rules []Rule, opts Options) (*Decoder, error) {
 	if len(rules) == 0 {
 		return nil, errors.New("no rules")
 	}
-	d := &Decoder{rules: rules, opts: opts, times: accesslog.NewTimeReader(opts.Location)}
+	d := &Decoder{opts: opts, setter: field.NewSetter(opts.Location)}
 	for i, r := range rules {
+		d.rules = append(d.rules, field.Rule{Field: r.Field, Unit: r.Unit, Layout: r.Layout})
 		if r.Path == "" {
 			return nil, fmt.Errorf("field %s: empty path", r.Field)
 		}
@@ -165,15 +161,13 @@ var errNoRecord = &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Det
 func (d *Decoder) record(out *accesslog.Entries) error {
 	e := out.Next()
 	e.UpstreamKnown = d.opts.UpstreamKnown
-	d.won = [fieldCount]uint16{}
-	d.requestLine, d.essential = "", false
+	d.setter.Begin()
 	if err := d.object(&d.root, e); err != nil {
 		return err
 	}
-	if !d.essential {
+	if !d.setter.End(e, &out.Arena) {
 		return errNoRecord
 	}
-	d.complete(e, &out.Arena)
 	if d.opts.Finish != nil {
 		d.opts.Finish(e)
 	}
@@ -216,41 +210,10 @@ func (d *Decoder) object(n *node, e *accesslog.Entry) error {
 		if c.rule < 0 {
 			continue
 		}
-		if err := d.set(c.rule, v, e); err != nil {
-			return err
+		if s, ok := text(v); ok {
+			if err := d.setter.Set(&d.rules[c.rule], int(c.rule), s, e); err != nil {
+				return err
+			}
 		}
-	}
-}
-
-// complete derives what several fields say together.
-func (d *Decoder) complete(e *accesslog.Entry, arena *accesslog.Arena) {
-	if e.Target == "" && e.Path != "" {
-		path, query := e.Path, e.Query
-		target := path
-		if query != "" {
-			b := append(arena.Grow(len(path)+1+len(query)), path...)
-			b = append(append(b, '?'), query...)
-			arena.Keep(b)
-			target = view(b)
-		}
-		e.SetTarget(target)
-		if e.Path == "" {
-			e.Path, e.Query = path, query
-		}
-	}
-	if d.requestLine != "" && e.Target == "" {
-		method, protocol := e.Method, e.Protocol
-		e.SetRequestLine(d.requestLine)
-		if method != "" {
-			e.Method = method
-		}
-		if protocol != "" {
-			e.Protocol = protocol
-		}
-	}
-	if e.ClientIP == "" && e.ForwardedFor != "" {
-		// By convention the client is first, then the proxies that it came through.
-		client, _, _ := strings.Cut(e.ForwardedFor, ",")
-		e.SetClient(strings.TrimSpace(client))
 	}
 }

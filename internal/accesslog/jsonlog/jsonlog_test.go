@@ -8,27 +8,28 @@ import (
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/accesslogtest"
+	"gatewatch/internal/accesslog/field"
 	"gatewatch/internal/accesslog/jsonlog"
 )
 
 var rules = []jsonlog.Rule{
-	{Path: "t", Field: jsonlog.Timestamp},
-	{Path: "old.t", Field: jsonlog.Timestamp, Unit: jsonlog.Milliseconds, Layout: "epoch"},
-	{Path: "req.method", Field: jsonlog.Method},
-	{Path: `req.u\.r\\l`, Field: jsonlog.Target},
-	{Path: "req", Field: jsonlog.RequestLine},
-	{Path: "req.h.ua", Field: jsonlog.UserAgent},
-	{Path: "req.p", Field: jsonlog.Path},
-	{Path: "req.q", Field: jsonlog.Query},
-	{Path: "status", Field: jsonlog.Status},
-	{Path: "ms", Field: jsonlog.Latency},
-	{Path: "up", Field: jsonlog.UpstreamLatency, Unit: jsonlog.Seconds},
-	{Path: "addr", Field: jsonlog.Upstream},
-	{Path: "xff", Field: jsonlog.ForwardedFor},
-	{Path: "port", Field: jsonlog.ClientPort},
-	{Path: "in", Field: jsonlog.RequestBytes},
-	{Path: "key", Field: jsonlog.APIKey},
-	{Path: "host", Field: jsonlog.Host},
+	{Path: "t", Field: field.Timestamp},
+	{Path: "old.t", Field: field.Timestamp, Unit: field.Milliseconds, Layout: "epoch"},
+	{Path: "req.method", Field: field.Method},
+	{Path: `req.u\.r\\l`, Field: field.Target},
+	{Path: "req", Field: field.RequestLine},
+	{Path: "req.h.ua", Field: field.UserAgent},
+	{Path: "req.p", Field: field.Path},
+	{Path: "req.q", Field: field.Query},
+	{Path: "status", Field: field.Status},
+	{Path: "ms", Field: field.Latency},
+	{Path: "up", Field: field.UpstreamLatency, Unit: field.Seconds},
+	{Path: "addr", Field: field.Upstream},
+	{Path: "xff", Field: field.ForwardedFor},
+	{Path: "port", Field: field.ClientPort},
+	{Path: "in", Field: field.RequestBytes},
+	{Path: "key", Field: field.APIKey},
+	{Path: "host", Field: field.Host},
 }
 
 func newDecoder(t testing.TB) *jsonlog.Decoder {

@@ -7,21 +7,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/field"
 	"gatewatch/internal/accesslog/jsonlog"
 )
 
-// A Source is where a field is in an object and how to read it.
-type Source struct {
-	Path   string // dotted; \. is a dot inside a key
-	Unit   string // of a duration or epoch: s, ms, us, ns; empty: ms, or what an epoch's magnitude says
-	Layout string // of a time: rfc3339, epoch, clf or a Go layout; empty: by its look
+// Formats returns the one format.
+func Formats() []accesslog.Format {
+	return []accesslog.Format{{
+		Name: "json", Summary: "any JSON object, by the topic's mapping",
+		Doc: "deploy/config/gatewatch.yaml, kafka.topics[].mapping", Needs: "mapping", New: newDecoder,
+	}}
 }
 
-// New returns a decoder of format json for a mapping from field names to
-// sources. It reports all faults of the mapping at once.
-func New(mapping map[string]Source, loc *time.Location) (*jsonlog.Decoder, error) {
+// newDecoder returns a decoder for o.Mapping. It reports all faults of the mapping at once.
+func newDecoder(o accesslog.Options) (accesslog.Decoder, error) {
+	mapping := o.Mapping
 	if len(mapping) == 0 {
 		return nil, errors.New("format json needs a mapping: field name to path")
 	}
@@ -45,17 +47,17 @@ func New(mapping map[string]Source, loc *time.Location) (*jsonlog.Decoder, error
 	}
 	// A log that names its upstream would name it wherever one was asked.
 	_, known := mapping["upstream_addr"]
-	return jsonlog.New(rules, jsonlog.Options{Location: loc, UpstreamKnown: known})
+	return jsonlog.New(rules, jsonlog.Options{Location: o.Location, UpstreamKnown: known})
 }
 
-func newRule(name string, src Source) (jsonlog.Rule, error) {
-	field, ok := jsonlog.ParseField(name)
+func newRule(name string, src accesslog.Source) (jsonlog.Rule, error) {
+	f, ok := field.Parse(name)
 	if !ok {
-		return jsonlog.Rule{}, fmt.Errorf("no such field; the fields are %s", strings.Join(jsonlog.FieldNames(), ", "))
+		return jsonlog.Rule{}, fmt.Errorf("no such field; the fields are %s", strings.Join(field.Names(), ", "))
 	}
-	unit, ok := jsonlog.ParseUnit(src.Unit)
+	unit, ok := field.ParseUnit(src.Unit)
 	if !ok {
 		return jsonlog.Rule{}, fmt.Errorf("unit %q is not s, ms, us or ns", src.Unit)
 	}
-	return jsonlog.Rule{Path: src.Path, Field: field, Unit: unit, Layout: src.Layout}, nil
+	return jsonlog.Rule{Path: src.Path, Field: f, Unit: unit, Layout: src.Layout}, nil
 }

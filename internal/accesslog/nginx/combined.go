@@ -1,13 +1,12 @@
 package nginx
 
 import (
-	"time"
-
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/clf"
 )
 
-// NewCombined returns a decoder of nginx's predefined format combined
+// newCombined returns a decoder of nginx's predefined format combined
 // (ngx_http_log_module, log_format), also with further fields behind it.
-func NewCombined(loc *time.Location) *clf.Decoder {
-	return clf.New(clf.Options{Location: loc, Combined: true})
+func newCombined(o accesslog.Options) (accesslog.Decoder, error) {
+	return clf.New(clf.Options{Location: o.Location, Combined: true}), nil
 }

@@ -4,75 +4,87 @@
 package nginx
 
 import (
-	"time"
-
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/field"
 	"gatewatch/internal/accesslog/jsonlog"
 )
 
 // jsonRules lists the variables of ngx_http_core_module, ngx_http_log_module
 // and ngx_http_upstream_module, and the names that log_formats in the wild give them.
 var jsonRules = []jsonlog.Rule{
-	{Path: "msec", Field: jsonlog.Timestamp, Unit: jsonlog.Seconds},
-	{Path: "time", Field: jsonlog.Timestamp},
-	{Path: "time_iso8601", Field: jsonlog.Timestamp},
-	{Path: "time_local", Field: jsonlog.Timestamp},
-	{Path: "@timestamp", Field: jsonlog.Timestamp},
-	{Path: "timestamp", Field: jsonlog.Timestamp},
-	{Path: "remote_addr", Field: jsonlog.ClientIP},
-	{Path: "client_ip", Field: jsonlog.ClientIP},
-	{Path: "clientip", Field: jsonlog.ClientIP},
-	{Path: "remote_port", Field: jsonlog.ClientPort},
-	{Path: "request_method", Field: jsonlog.Method},
-	{Path: "method", Field: jsonlog.Method},
-	{Path: "request_uri", Field: jsonlog.Target},
-	{Path: "uri", Field: jsonlog.Path},
-	{Path: "args", Field: jsonlog.Query},
-	{Path: "query_string", Field: jsonlog.Query},
-	{Path: "request", Field: jsonlog.RequestLine},
-	{Path: "http_host", Field: jsonlog.Authority},
-	{Path: "host", Field: jsonlog.Host},
-	{Path: "server_name", Field: jsonlog.Host},
-	{Path: "server_protocol", Field: jsonlog.Protocol},
-	{Path: "protocol", Field: jsonlog.Protocol},
-	{Path: "status", Field: jsonlog.Status},
-	{Path: "request_length", Field: jsonlog.RequestBytes},
-	{Path: "bytes_sent", Field: jsonlog.ResponseBytes},
-	{Path: "body_bytes_sent", Field: jsonlog.ResponseBytes},
-	{Path: "request_time", Field: jsonlog.Latency, Unit: jsonlog.Seconds},
-	{Path: "upstream_response_time", Field: jsonlog.UpstreamLatency, Unit: jsonlog.Seconds},
-	{Path: "upstream_addr", Field: jsonlog.Upstream},
-	{Path: "upstream_status", Field: jsonlog.UpstreamStatus},
-	{Path: "http_user_agent", Field: jsonlog.UserAgent},
-	{Path: "user_agent", Field: jsonlog.UserAgent},
-	{Path: "http_referer", Field: jsonlog.Referer},
-	{Path: "http_referrer", Field: jsonlog.Referer},
-	{Path: "referer", Field: jsonlog.Referer},
-	{Path: "http_x_forwarded_for", Field: jsonlog.ForwardedFor},
-	{Path: "x_forwarded_for", Field: jsonlog.ForwardedFor},
-	{Path: "request_id", Field: jsonlog.RequestID},
-	{Path: "http_x_request_id", Field: jsonlog.RequestID},
-	{Path: "http_traceparent", Field: jsonlog.Traceparent},
-	{Path: "traceparent", Field: jsonlog.Traceparent},
-	{Path: "otel_trace_id", Field: jsonlog.TraceID},
-	{Path: "trace_id", Field: jsonlog.TraceID},
-	{Path: "otel_span_id", Field: jsonlog.SpanID},
-	{Path: "span_id", Field: jsonlog.SpanID},
-	{Path: "service", Field: jsonlog.Service},
-	{Path: "proxy_upstream_name", Field: jsonlog.Service},
-	{Path: "route", Field: jsonlog.Route},
-	{Path: "consumer", Field: jsonlog.Consumer},
-	{Path: "remote_user", Field: jsonlog.Consumer},
-	{Path: "plan", Field: jsonlog.Plan},
-	{Path: "api_key", Field: jsonlog.APIKey},
-	{Path: "http_x_api_key", Field: jsonlog.APIKey},
-	{Path: "http_authorization", Field: jsonlog.APIKey},
-	{Path: "node", Field: jsonlog.Node},
-	{Path: "hostname", Field: jsonlog.Node},
-	{Path: "region", Field: jsonlog.Region},
-	{Path: "api_version", Field: jsonlog.APIVersion},
+	{Path: "msec", Field: field.Timestamp, Unit: field.Seconds},
+	{Path: "time", Field: field.Timestamp},
+	{Path: "time_iso8601", Field: field.Timestamp},
+	{Path: "time_local", Field: field.Timestamp},
+	{Path: "@timestamp", Field: field.Timestamp},
+	{Path: "timestamp", Field: field.Timestamp},
+	{Path: "remote_addr", Field: field.ClientIP},
+	{Path: "client_ip", Field: field.ClientIP},
+	{Path: "clientip", Field: field.ClientIP},
+	{Path: "remote_port", Field: field.ClientPort},
+	{Path: "request_method", Field: field.Method},
+	{Path: "method", Field: field.Method},
+	{Path: "request_uri", Field: field.Target},
+	{Path: "uri", Field: field.Path},
+	{Path: "args", Field: field.Query},
+	{Path: "query_string", Field: field.Query},
+	{Path: "request", Field: field.RequestLine},
+	{Path: "http_host", Field: field.Authority},
+	{Path: "host", Field: field.Host},
+	{Path: "server_name", Field: field.Host},
+	{Path: "server_protocol", Field: field.Protocol},
+	{Path: "protocol", Field: field.Protocol},
+	{Path: "status", Field: field.Status},
+	{Path: "request_length", Field: field.RequestBytes},
+	{Path: "bytes_sent", Field: field.ResponseBytes},
+	{Path: "body_bytes_sent", Field: field.ResponseBytes},
+	{Path: "request_time", Field: field.Latency, Unit: field.Seconds},
+	{Path: "upstream_response_time", Field: field.UpstreamLatency, Unit: field.Seconds},
+	{Path: "upstream_addr", Field: field.Upstream},
+	{Path: "upstream_status", Field: field.UpstreamStatus},
+	{Path: "http_user_agent", Field: field.UserAgent},
+	{Path: "user_agent", Field: field.UserAgent},
+	{Path: "http_referer", Field: field.Referer},
+	{Path: "http_referrer", Field: field.Referer},
+	{Path: "referer", Field: field.Referer},
+	{Path: "http_x_forwarded_for", Field: field.ForwardedFor},
+	{Path: "x_forwarded_for", Field: field.ForwardedFor},
+	{Path: "request_id", Field: field.RequestID},
+	{Path: "http_x_request_id", Field: field.RequestID},
+	{Path: "http_traceparent", Field: field.Traceparent},
+	{Path: "traceparent", Field: field.Traceparent},
+	{Path: "otel_trace_id", Field: field.TraceID},
+	{Path: "trace_id", Field: field.TraceID},
+	{Path: "otel_span_id", Field: field.SpanID},
+	{Path: "span_id", Field: field.SpanID},
+	{Path: "service", Field: field.Service},
+	{Path: "proxy_upstream_name", Field: field.Service},
+	{Path: "route", Field: field.Route},
+	{Path: "consumer", Field: field.Consumer},
+	{Path: "remote_user", Field: field.Consumer},
+	{Path: "plan", Field: field.Plan},
+	{Path: "api_key", Field: field.APIKey},
+	{Path: "http_x_api_key", Field: field.APIKey},
+	{Path: "http_authorization", Field: field.APIKey},
+	{Path: "node", Field: field.Node},
+	{Path: "hostname", Field: field.Node},
+	{Path: "region", Field: field.Region},
+	{Path: "api_version", Field: field.APIVersion},
 }
 
-// NewJSON returns a decoder of format nginx_json. Times without a zone are in loc.
-func NewJSON(loc *time.Location) (*jsonlog.Decoder, error) {
-	return jsonlog.New(jsonRules, jsonlog.Options{Location: loc, UpstreamKnown: true})
+const doc = "https://nginx.org/en/docs/http/ngx_http_log_module.html"
+
+// Formats returns the formats of nginx.
+func Formats() []accesslog.Format {
+	return []accesslog.Format{
+		{Name: "nginx_json", Summary: "nginx, JSON with nginx's variable names as keys", Doc: doc, New: newJSON},
+		{
+			Name: "nginx_combined", Summary: "nginx, predefined text format combined", Doc: doc,
+			Lacks: "time spent, upstream, host: no latency, and errors are told by status only", New: newCombined,
+		},
+	}
+}
+
+func newJSON(o accesslog.Options) (accesslog.Decoder, error) {
+	return jsonlog.New(jsonRules, jsonlog.Options{Location: o.Location, UpstreamKnown: true})
 }

@@ -14,18 +14,15 @@ var jsonLines = []string{
 	`[{"time_local":"02/Jan/2026:03:04:05 +0000","request":"GET /a HTTP/1.1","status":"200"},{"time_iso8601":"2026-01-02T03:04:05Z","request":"\\x16\\x03","status":"400"}]`,
 }
 
-var textLines = []string{
-	`192.0.2.7 - alice [02/Jan/2026:03:04:05 +0000] "GET /a?b=c HTTP/1.1" 200 512 "https://x.example/" "curl/8"`,
-	`2001:db8::1 - - [02/Jan/2026:03:04:05 +0200] "\x16\x03\x01" 400 0 "-" "-"`,
-	`192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "GET /\x22a\x22 HTTP/1.1" 200 512 "-" "a \x22b\x22" "198.51.100.1" rt=0.5`,
+func TestFormats(t *testing.T) { accesslogtest.TestFormats(t, nginx.Formats()) }
+
+func newJSON(t *testing.T) accesslog.Decoder {
+	t.Helper()
+	return accesslogtest.Decoder(t, nginx.Formats(), "nginx_json", accesslog.Options{})
 }
 
 func TestJSON(t *testing.T) {
-	d, err := nginx.NewJSON(time.UTC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	accesslogtest.TestDecoder(t, d, jsonLines...)
+	d := newJSON(t)
 	var out accesslog.Entries
 	if err := d.Decode([]byte(jsonLines[0]), &out); err != nil {
 		t.Fatal(err)
@@ -47,10 +44,7 @@ func TestJSON(t *testing.T) {
 
 // The last of two equal keys counts, and of two keys for one field the better one.
 func TestJSONDuplicates(t *testing.T) {
-	d, err := nginx.NewJSON(time.UTC)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := newJSON(t)
 	var out accesslog.Entries
 	msg := `{"body_bytes_sent":1,"status":200,"status":404,"bytes_sent":2,"body_bytes_sent":3,"time":"2026-01-02T03:04:05Z","msec":1767323046,"time_iso8601":"2025-01-01T00:00:00Z"}`
 	if err := d.Decode([]byte(msg), &out); err != nil {
@@ -61,45 +55,6 @@ func TestJSONDuplicates(t *testing.T) {
 	}
 }
 
-func TestCombined(t *testing.T) {
-	accesslogtest.TestDecoder(t, nginx.NewCombined(time.UTC), textLines...)
-}
+func FuzzDecode(f *testing.F) { accesslogtest.Fuzz(f, nginx.Formats()) }
 
-func FuzzDecode(f *testing.F) {
-	for _, l := range append(jsonLines, textLines...) {
-		f.Add([]byte(l))
-	}
-	j, err := nginx.NewJSON(time.UTC)
-	if err != nil {
-		f.Fatal(err)
-	}
-	c := nginx.NewCombined(time.UTC)
-	f.Fuzz(func(t *testing.T, msg []byte) {
-		accesslogtest.CheckDecode(t, j, msg)
-		accesslogtest.CheckDecode(t, c, msg)
-	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	j, err := nginx.NewJSON(time.UTC)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		d   accesslog.Decoder
-		msg string
-	}{"json": {j, jsonLines[0]}, "combined": {nginx.NewCombined(time.UTC), textLines[0]}} {
-		b.Run(name, func(b *testing.B) {
-			var out accesslog.Entries
-			msg := []byte(c.msg)
-			b.SetBytes(int64(len(msg)))
-			b.ReportAllocs()
-			for b.Loop() {
-				out.Reset()
-				if err := c.d.Decode(msg, &out); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
+func BenchmarkDecode(b *testing.B) { accesslogtest.Benchmark(b, nginx.Formats()) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,9 @@ type decoder struct {
 }
 
 func newDecoder(normalised bool) (*decoder, error) {
-	j, err := nginx.NewJSON(time.UTC)
+	formats := nginx.Formats()
+	i := slices.IndexFunc(formats, func(f accesslog.Format) bool { return f.Name == "nginx_json" })
+	j, err := formats[i].New(accesslog.Options{})
 	if err != nil {
 		return nil, err
 	}

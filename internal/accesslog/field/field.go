@@ -1,8 +1,11 @@
-package jsonlog
+// Package field fills entries from text: which field, in which unit, with which
+// time layout. Tables for JSON and templates for text share it, so that every
+// format reads addresses, numbers, times and ids alike.
+package field
 
 import "slices"
 
-// A Field is a field of accesslog.Entry, or a part of one, that a JSON value can fill.
+// A Field is a field of accesslog.Entry, or a part of one, that a logged value can fill.
 type Field uint8
 
 // The fields. Times, durations and sizes take the units that their Rule names.
@@ -45,11 +48,11 @@ const (
 	Node
 	Region
 	APIVersion
-	fieldCount
+	count
 )
 
 // fieldNames are the names in `ingest decode` and in a topic's mapping.
-var fieldNames = [fieldCount]string{
+var fieldNames = [count]string{
 	"timestamp", "start_time", "client_ip", "client_port", "method", "target", "path", "query", "request_line",
 	"host", "authority", "protocol", "status", "request_bytes", "response_bytes",
 	"latency_ms", "upstream_latency_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_status",
@@ -59,8 +62,8 @@ var fieldNames = [fieldCount]string{
 
 func (f Field) String() string { return fieldNames[f] }
 
-// ParseField returns the field of that name. A duration's name may lack its _ms.
-func ParseField(name string) (Field, bool) {
+// Parse returns the field of that name. A duration's name may lack its _ms.
+func Parse(name string) (Field, bool) {
 	switch name {
 	case "latency", "upstream_latency", "gateway_latency":
 		name += "_ms"
@@ -69,8 +72,8 @@ func ParseField(name string) (Field, bool) {
 	return Field(max(i, 0)), i >= 0
 }
 
-// FieldNames returns the names of all fields.
-func FieldNames() []string { return slices.Clone(fieldNames[:]) }
+// Names returns the names of all fields.
+func Names() []string { return slices.Clone(fieldNames[:]) }
 
 // essential reports whether a field makes an object an access-log record;
 // a time, a host or a node alone can be an envelope's.

@@ -1,70 +1,107 @@
-package jsonlog
+package field
 
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 
 	"gatewatch/internal/accesslog"
-	"gatewatch/internal/accesslog/jsonscan"
 	"gatewatch/internal/trace"
 )
 
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// text returns a scalar's text; ok is false if the value is absent: null, an
-// object, an empty string or a dash, as gateways write what they don't have.
-func text(v jsonscan.Value) (string, bool) {
-	switch v.Kind {
-	case jsonscan.String:
-		return v.Text, v.Text != "" && v.Text != "-"
-	case jsonscan.Number:
-		return v.Text, true
-	case jsonscan.True:
-		return "true", true
-	case jsonscan.False:
-		return "false", true
-	case jsonscan.Array:
-		return firstOf(v.Text)
-	}
-	return "", false
+// A Rule says how a text becomes a field.
+type Rule struct {
+	Field Field
+	// Unit of a duration or an epoch.
+	Unit Unit
+	// Layout of a time: empty (RFC 3339, Common Log Format or an epoch, by its look),
+	// rfc3339, epoch, clf, or a layout of Go's package time.
+	Layout string
 }
 
-// firstOf returns the first string of an array, as loggers of header values
-// write them. One with escapes or bad UTF-8 is left out: its text would need rewriting.
-func firstOf(array string) (string, bool) {
-	rest := strings.TrimLeft(array[1:], " \t\r\n")
-	if !strings.HasPrefix(rest, `"`) {
-		return "", false
-	}
-	s, _, ok := strings.Cut(rest[1:], `"`)
-	return s, ok && s != "" && s != "-" && strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s)
+// A Setter fills entries, one after the other. It is used by one goroutine at a time.
+type Setter struct {
+	loc   *time.Location
+	times accesslog.TimeReader
+
+	won         [count]uint16 // 1 + the rank that filled each field of the entry at hand
+	requestLine string
+	essential   bool
 }
 
-// set fills the field of a rule, unless an earlier rule has filled it.
-func (d *Decoder) set(i int32, v jsonscan.Value, e *accesslog.Entry) error {
-	rule := &d.rules[i]
-	s, ok := text(v)
-	if won := d.won[rule.Field]; !ok || won != 0 && won < uint16(i)+1 {
+// NewSetter returns a setter that takes times without a zone to be in loc; nil is UTC.
+func NewSetter(loc *time.Location) *Setter {
+	if loc == nil {
+		loc = time.UTC
+	}
+	return &Setter{loc: loc, times: accesslog.NewTimeReader(loc)}
+}
+
+// Begin starts on another entry.
+func (w *Setter) Begin() {
+	w.won = [count]uint16{}
+	w.requestLine, w.essential = "", false
+}
+
+// Set fills the field of rule r, unless a lower rank has filled it: where
+// several values feed one field the lowest rank wins. Texts that gateways
+// write for what they don't have, "" and "-", are absent. A present number or
+// time that can't be read is an accesslog.ParseError.
+func (w *Setter) Set(r *Rule, rank int, s string, e *accesslog.Entry) error {
+	if won := w.won[r.Field]; s == "" || s == "-" || won != 0 && won < uint16(rank)+1 {
 		return nil
 	}
-	ok, err := d.assign(rule, s, e)
+	ok, err := w.assign(r, s, e)
 	if err != nil {
 		return err
 	}
 	if ok {
-		d.won[rule.Field] = uint16(i) + 1
-		d.essential = d.essential || rule.Field.essential()
+		w.won[r.Field] = uint16(rank) + 1
+		w.essential = w.essential || r.Field.essential()
 	}
 	return nil
 }
 
+// End derives what several fields of e say together. It reports whether e is
+// an access-log record at all: a time, a host or a node alone is none.
+func (w *Setter) End(e *accesslog.Entry, arena *accesslog.Arena) bool {
+	if e.Target == "" && e.Path != "" {
+		path, query := e.Path, e.Query
+		target := path
+		if query != "" {
+			b := append(arena.Grow(len(path)+1+len(query)), path...)
+			b = append(append(b, '?'), query...)
+			arena.Keep(b)
+			target = unsafe.String(unsafe.SliceData(b), len(b))
+		}
+		e.SetTarget(target)
+		if e.Path == "" {
+			e.Path, e.Query = path, query
+		}
+	}
+	if w.requestLine != "" && e.Target == "" {
+		method, protocol := e.Method, e.Protocol
+		e.SetRequestLine(w.requestLine)
+		if method != "" {
+			e.Method = method
+		}
+		if protocol != "" {
+			e.Protocol = protocol
+		}
+	}
+	if e.ClientIP == "" && e.ForwardedFor != "" {
+		// By convention the client is first, then the proxies that it came through.
+		client, _, _ := strings.Cut(e.ForwardedFor, ",")
+		e.SetClient(strings.TrimSpace(client))
+	}
+	return w.essential
+}
+
 // assign reports whether s was a value; a present number that can't be read is an error.
-func (d *Decoder) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	switch r.Field {
 	case Timestamp, StartTime:
-		return d.setTime(r, s, e)
+		return w.setTime(r, s, e)
 	case ClientPort, Status, UpstreamStatus, Tries:
 		return setInt(r, s, e)
 	case RequestBytes, ResponseBytes:
@@ -80,7 +117,7 @@ func (d *Decoder) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	case Authority:
 		e.SetAuthority(s)
 	case RequestLine:
-		d.requestLine = s
+		w.requestLine = s
 	case Upstream:
 		setUpstream(e, s)
 	case TraceID:
@@ -282,13 +319,13 @@ func setUpstream(e *accesslog.Entry, s string) {
 	}
 }
 
-func (d *Decoder) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
-	t, ok := d.parseTime(r, s)
+func (w *Setter) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	t, ok := w.parseTime(r, s)
 	if !ok {
 		return false, bad(accesslog.ReasonBadTime, r.Field)
 	}
 	if r.Field == StartTime {
-		if d.won[Timestamp] != 0 {
+		if w.won[Timestamp] != 0 {
 			return false, nil
 		}
 		e.TimeIsStart = true
@@ -299,28 +336,24 @@ func (d *Decoder) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	return true, nil
 }
 
-func (d *Decoder) parseTime(r *Rule, s string) (time.Time, bool) {
+func (w *Setter) parseTime(r *Rule, s string) (time.Time, bool) {
 	switch r.Layout {
 	case "":
 		if len(s) >= 19 && s[4] == '-' {
-			return d.times.ISO(s)
+			return w.times.ISO(s)
 		}
 		if len(s) == 26 && s[2] == '/' {
-			return d.times.CLF(s)
+			return w.times.CLF(s)
 		}
 		return epoch(s, r.Unit)
 	case "rfc3339":
-		return d.times.ISO(s)
+		return w.times.ISO(s)
 	case "clf":
-		return d.times.CLF(s)
+		return w.times.CLF(s)
 	case "epoch":
 		return epoch(s, r.Unit)
 	}
-	loc := d.opts.Location
-	if loc == nil {
-		loc = time.UTC
-	}
-	t, err := time.ParseInLocation(r.Layout, s, loc)
+	t, err := time.ParseInLocation(r.Layout, s, w.loc)
 	return t.UTC(), err == nil
 }
 

@@ -1,0 +1,218 @@
+package accesslogtest
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gatewatch/internal/accesslog"
+)
+
+// Decoder returns a new decoder of the format of that name.
+func Decoder(t testing.TB, formats []accesslog.Format, name string, o accesslog.Options) accesslog.Decoder {
+	t.Helper()
+	for _, f := range formats {
+		if f.Name != name {
+			continue
+		}
+		d, err := f.New(o)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return d
+	}
+	t.Fatalf("no format %s", name)
+	return nil
+}
+
+// TestFormats checks every format of a package on its sample lines: what all
+// decoders must keep to (TestDecoder), and that each line is read as
+// testdata/FORMAT.golden says. `go test -run TestFormats -update` writes the
+// golden files anew; read them before they are committed.
+func TestFormats(t *testing.T, formats []accesslog.Format) {
+	for _, f := range formats {
+		t.Run(f.Name, func(t *testing.T) {
+			if f.Summary == "" || f.Doc == "" {
+				t.Error("a format needs a summary and the address of its description")
+			}
+			s := readSamples(t, f.Name)
+			d := Decoder(t, formats, f.Name, s.options)
+			TestDecoder(t, d, s.lines...)
+			var got bytes.Buffer
+			for _, line := range s.lines {
+				fmt.Fprintf(&got, "%s\n", line)
+				for i, e := range entries(t, d, []byte(line)) {
+					if i > 0 {
+						got.WriteString("\t--\n")
+					}
+					got.WriteString(dump(&e))
+				}
+				got.WriteByte('\n')
+			}
+			golden(t, filepath.Join("testdata", f.Name+".golden"), got.Bytes())
+		})
+	}
+}
+
+// Fuzz decodes mutated sample lines with every format of a package.
+func Fuzz(f *testing.F, formats []accesslog.Format) {
+	decoders := make([]accesslog.Decoder, len(formats))
+	for i, format := range formats {
+		s := readSamples(f, format.Name)
+		decoders[i] = Decoder(f, formats, format.Name, s.options)
+		for _, line := range s.lines {
+			f.Add(uint8(i), []byte(line))
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, msg []byte) {
+		CheckDecode(t, decoders[int(which)%len(decoders)], msg)
+	})
+}
+
+// Benchmark decodes each format's sample lines in turn.
+func Benchmark(b *testing.B, formats []accesslog.Format) {
+	for _, f := range formats {
+		b.Run(f.Name, func(b *testing.B) {
+			s := readSamples(b, f.Name)
+			d := Decoder(b, formats, f.Name, s.options)
+			bytes := 0
+			for _, line := range s.lines {
+				bytes += len(line)
+			}
+			b.SetBytes(int64(bytes / len(s.lines)))
+			b.ReportAllocs()
+			var out accesslog.Entries
+			for i := 0; b.Loop(); i++ {
+				out.Reset()
+				if err := d.Decode([]byte(s.lines[i%len(s.lines)]), &out); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// samples is a file of sample lines.
+type samples struct {
+	lines   []string
+	options accesslog.Options
+}
+
+// readSamples reads testdata/FORMAT.log: a message a line. Lines that start
+// with "# " are comments; "# log_format: TEXT" is the format string that the lines
+// were written with, "# time_zone: ZONE" the zone of their times.
+func readSamples(t testing.TB, format string) samples {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", format+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s samples
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if v, ok := strings.CutPrefix(line, "# log_format: "); ok {
+			s.options.LogFormat = v
+		}
+		if v, ok := strings.CutPrefix(line, "# time_zone: "); ok {
+			if s.options.Location, err = time.LoadLocation(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if line != "" && !strings.HasPrefix(line, "# ") {
+			s.lines = append(s.lines, line)
+		}
+	}
+	if len(s.lines) == 0 {
+		t.Fatalf("no sample lines of %s", format)
+	}
+	return s
+}
+
+// dump writes what is present in e, a field a line.
+func dump(e *accesslog.Entry) string {
+	var b strings.Builder
+	dumpStruct(&b, "", reflect.ValueOf(*e))
+	return b.String()
+}
+
+func dumpStruct(b *strings.Builder, prefix string, v reflect.Value) {
+	for i := range v.NumField() {
+		f, name := v.Field(i), prefix+v.Type().Field(i).Name
+		if f.IsZero() {
+			continue
+		}
+		if ok := f.Kind() == reflect.Struct && f.NumField() == 2 && f.Type().Field(1).Name == "OK"; ok {
+			fmt.Fprintf(b, "\t%s: %v\n", name, f.Field(0))
+			continue
+		}
+		switch x := f.Interface().(type) {
+		case time.Time:
+			fmt.Fprintf(b, "\t%s: %s\n", name, x.UTC().Format(time.RFC3339Nano))
+		case fmt.Stringer:
+			fmt.Fprintf(b, "\t%s: %v\n", name, x)
+		case string:
+			fmt.Fprintf(b, "\t%s: %q\n", name, x)
+		case [16]byte:
+			fmt.Fprintf(b, "\t%s: %x\n", name, x)
+		case [8]byte:
+			fmt.Fprintf(b, "\t%s: %x\n", name, x)
+		default:
+			if f.Kind() == reflect.Struct {
+				dumpStruct(b, name+".", f)
+				continue
+			}
+			fmt.Fprintf(b, "\t%s: %v\n", name, x)
+		}
+	}
+}
+
+// update is registered here, so that all packages of formats have it.
+var update = flag.Bool("update", false, "write golden files anew")
+
+// golden compares got with a file, or writes it.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// maxAllocation is how many bytes a decoder may allocate for each byte of a
+// message, beyond what it allocates for any message.
+const (
+	maxAllocation   = 64
+	fixedAllocation = 256 << 10
+)
+
+// checkAllocation decodes msg and fails if that allocates out of proportion.
+func checkAllocation(t testing.TB, d accesslog.Decoder, msg []byte, out *accesslog.Entries) error {
+	t.Helper()
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	before := sample[0].Value.Uint64()
+	err := d.Decode(msg, out)
+	metrics.Read(sample)
+	if n := sample[0].Value.Uint64() - before; n > maxAllocation*uint64(len(msg))+fixedAllocation {
+		t.Fatalf("%.200q (%d bytes): allocates %d bytes", msg, len(msg), n)
+	}
+	return err
+}
