@@ -9,6 +9,7 @@ import (
 
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/formats"
 )
 
 // A finding is one line of `check`.
@@ -86,9 +87,9 @@ func checkStatic(cfg *config.Config) error {
 	var faults []error
 	for i, t := range cfg.Kafka.Topics {
 		path := fmt.Sprintf("kafka.topics[%d]", i)
-		if _, err := findFormat(t.Format); err != nil {
+		if _, err := formats.Find(t.Format); err != nil {
 			names := make([]string, 0)
-			for _, f := range formats() {
+			for _, f := range formats.All() {
 				names = append(names, f.Name)
 			}
 			text := err.Error()

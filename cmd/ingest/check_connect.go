@@ -12,6 +12,7 @@ import (
 	"gatewatch/internal/alertmanager"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
+	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/kafka"
 )
@@ -111,7 +112,7 @@ func checkTopic(ctx context.Context, cfg *config.Config, client *kafka.Client, t
 		found.warn(name, "nothing to check its format with", "%s is empty", t.Name)
 		return
 	}
-	f, err := findFormat(t.Format)
+	f, err := formats.Find(t.Format)
 	if err != nil {
 		found.fail(name, "`decode --formats` lists them", "%s: %v", t.Name, err)
 		return

@@ -16,6 +16,7 @@ import (
 	"gatewatch/internal/accesslog/normalise"
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 )
 
@@ -51,7 +52,7 @@ func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
 		return err
 	}
 	if f.list {
-		for _, known := range formats() {
+		for _, known := range formats.All() {
 			fmt.Fprintf(env.Stdout, "%-16s %s\n", known.Name, known.Summary)
 		}
 		return nil

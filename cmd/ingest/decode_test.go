@@ -190,7 +190,7 @@ func TestDecodeHostileLines(t *testing.T) {
 		messages = append(messages, r.Line)
 	}
 	read := 0
-	for _, f := range formats() {
+	for _, f := range formats.All() {
 		if f.Needs != "" {
 			continue
 		}

@@ -3,49 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
-	_ "time/tzdata" // time zones for images without them
 
 	"gatewatch/internal/accesslog"
-	"gatewatch/internal/accesslog/apache"
 	"gatewatch/internal/accesslog/envelope"
-	"gatewatch/internal/accesslog/envoy"
-	"gatewatch/internal/accesslog/mapped"
-	"gatewatch/internal/accesslog/nginx"
 	"gatewatch/internal/accesslog/normalise"
+	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
-	"gatewatch/internal/trace/otlp"
 )
 
-// A format is a name that a topic's configuration can give: of access logs or of spans.
-type format struct {
-	accesslog.Format
-	spans func() trace.Decoder // nil for access logs, else instead of New
-}
-
-// formats returns all formats in the order in which they are listed.
-func formats() []format {
-	var fs []format
-	for _, f := range slices.Concat(
-		nginx.Formats(),
-		apache.Formats(),
-		envoy.Formats(),
-		mapped.Formats(),
-	) {
-		fs = append(fs, format{Format: f})
-	}
-	const otlpDoc = "https://opentelemetry.io/docs/specs/otlp/"
-	return append(fs,
-		format{accesslog.Format{Name: "otlp_proto", Summary: "OpenTelemetry spans, protobuf", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewProto() }},
-		format{accesslog.Format{Name: "otlp_json", Summary: "OpenTelemetry spans, JSON", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewJSON() }},
-	)
-}
-
 // newEntryDecoder returns a decoder of f for what t says.
-func newEntryDecoder(t ingest.TopicConfig, f format) (accesslog.Decoder, error) {
+func newEntryDecoder(t ingest.TopicConfig, f formats.Format) (accesslog.Decoder, error) {
 	loc, err := time.LoadLocation(t.TimeZone)
 	if err != nil {
 		return nil, fmt.Errorf("time_zone: %w", err)
@@ -61,20 +30,6 @@ func newEntryDecoder(t ingest.TopicConfig, f format) (accesslog.Decoder, error) 
 	return d, nil
 }
 
-// findFormat returns the format of that name.
-func findFormat(name string) (format, error) {
-	fs := formats()
-	i := slices.IndexFunc(fs, func(f format) bool { return f.Name == name })
-	if i >= 0 {
-		return fs[i], nil
-	}
-	names := make([]string, len(fs))
-	for i, f := range fs {
-		names[i] = f.Name
-	}
-	return format{}, fmt.Errorf("format %q is unknown; the formats are %s", name, strings.Join(names, ", "))
-}
-
 // decoder reads the messages of one topic: envelope, format, normalising.
 type decoder struct {
 	entries   accesslog.Decoder
@@ -86,12 +41,12 @@ type decoder struct {
 // newDecoder returns what reads the messages of topic t. With a nil normaliser
 // records come back as they were logged, which only `decode --redact=false` may show.
 func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser) (ingest.Decoder, error) {
-	f, err := findFormat(t.Format)
+	f, err := formats.Find(t.Format)
 	if err != nil {
 		return nil, err
 	}
-	if f.spans != nil {
-		d := &decoder{spans: f.spans(), normalise: n}
+	if f.Spans != nil {
+		d := &decoder{spans: f.Spans(), normalise: n}
 		if n != nil {
 			d.redact = trace.NewRedactor()
 		}

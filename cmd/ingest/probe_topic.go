@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 )
 
@@ -108,7 +109,7 @@ func judge(name string, s *sample) (*topicReport, error) {
 		return nil, fmt.Errorf("make a secret for hashing keys: %w", err)
 	}
 	var best *reading
-	for _, f := range formats() {
+	for _, f := range formats.All() {
 		t := ingest.TopicConfig{Name: name, Format: f.Name}
 		var guess []guessedField
 		switch f.Needs {
@@ -134,7 +135,7 @@ func judge(name string, s *sample) (*topicReport, error) {
 }
 
 // read decodes the sample in one format, with the code of `run`.
-func read(t ingest.TopicConfig, f format, messages []ingest.Message, pepper []byte) (*reading, error) {
+func read(t ingest.TopicConfig, f formats.Format, messages []ingest.Message, pepper []byte) (*reading, error) {
 	n, err := newNormaliser(t, ingest.DefaultConfig(), pepper)
 	if err != nil {
 		return nil, err
@@ -144,12 +145,12 @@ func read(t ingest.TopicConfig, f format, messages []ingest.Message, pepper []by
 		return nil, err
 	}
 	var bare accesslog.Decoder
-	if f.spans == nil {
+	if f.Spans == nil {
 		if bare, err = newEntryDecoder(t, f); err != nil {
 			return nil, err
 		}
 	}
-	r := &reading{format: f.Name, spans: f.spans != nil, present: map[string]int{}, reasons: map[string]*reasonCount{}}
+	r := &reading{format: f.Name, spans: f.Spans != nil, present: map[string]int{}, reasons: map[string]*reasonCount{}}
 	var found ingest.Records
 	var scratch accesslog.Entries
 	for _, m := range messages {

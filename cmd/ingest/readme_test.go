@@ -45,7 +45,7 @@ func TestReadmeFormats(t *testing.T) {
 		named = append(named, m[1])
 	}
 	var known []string
-	for _, f := range formats() {
+	for _, f := range formats.All() {
 		known = append(known, f.Name)
 	}
 	if got, want := strings.Join(named, " "), strings.Join(known, " "); got != want {

@@ -1,0 +1,55 @@
+// Package formats lists all formats that a topic can hold: access logs of each
+// gateway and spans of each tracer.
+package formats
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	_ "time/tzdata" // time zones for images without them
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/apache"
+	"gatewatch/internal/accesslog/envoy"
+	"gatewatch/internal/accesslog/mapped"
+	"gatewatch/internal/accesslog/nginx"
+	"gatewatch/internal/trace"
+	"gatewatch/internal/trace/otlp"
+)
+
+// A Format is a name that a topic's configuration can give.
+type Format struct {
+	accesslog.Format
+	// Spans returns a decoder of spans; nil for access logs, which New decodes.
+	Spans func() trace.Decoder
+}
+
+// All returns all formats in the order in which they are listed to people.
+func All() []Format {
+	var fs []Format
+	for _, f := range slices.Concat(
+		nginx.Formats(),
+		apache.Formats(),
+		envoy.Formats(),
+		mapped.Formats(),
+	) {
+		fs = append(fs, Format{Format: f})
+	}
+	const otlpDoc = "https://opentelemetry.io/docs/specs/otlp/"
+	return append(fs,
+		Format{accesslog.Format{Name: "otlp_proto", Summary: "OpenTelemetry spans, protobuf", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewProto() }},
+		Format{accesslog.Format{Name: "otlp_json", Summary: "OpenTelemetry spans, JSON", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewJSON() }},
+	)
+}
+
+// Find returns the format of that name; the error lists the names that there are.
+func Find(name string) (Format, error) {
+	fs := All()
+	names := make([]string, len(fs))
+	for i, f := range fs {
+		if names[i] = f.Name; f.Name == name {
+			return f, nil
+		}
+	}
+	return Format{}, fmt.Errorf("format %q is unknown; the formats are %s", name, strings.Join(names, ", "))
+}
