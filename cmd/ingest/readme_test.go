@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"gatewatch/internal/config"
+
+	"gatewatch/internal/formats"
 )
 
 // readmeBlock returns the block of README.md that is marked with name.

@@ -172,6 +172,9 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	p.text("path", e.Path)
 	p.text("target", e.Target)
 	p.text("query", e.Query)
+	if p.raw {
+		p.logged(e)
+	}
 	p.text("request_line", e.RequestLine)
 	p.text("host", e.Host)
 	p.text("authority", e.Authority)
@@ -195,7 +198,11 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	p.text("user_agent", e.UserAgent)
 	p.text("referer", e.Referer)
 	p.text("request_id", e.RequestID)
-	p.id("trace_id", e.TraceID[:])
+	if p.raw && e.TraceHeader != "" {
+		p.text("trace_id", e.TraceHeader)
+	} else {
+		p.id("trace_id", e.TraceID[:])
+	}
 	p.id("span_id", e.SpanID[:])
 	p.text("consumer", e.Consumer.ID)
 	p.text("plan", e.Consumer.Plan)
@@ -205,6 +212,22 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	p.text("region", e.Region)
 	p.text("api_version", e.APIVersion)
 	p.outcome(&done)
+}
+
+// logged prints what is shown but not stored.
+func (p *decodePrinter) logged(e *accesslog.Entry) {
+	if e.Path != "" && e.Query != "" {
+		p.text("path_and_query", e.Path+"?"+e.Query)
+	} else {
+		p.text("path_and_query", e.Path)
+	}
+	switch {
+	case e.URL != "":
+		p.text("url", e.URL)
+	case strings.Contains(e.Target, "://"):
+		p.text("url", e.Target)
+	}
+	p.millis("upstream_response_ms", e.Latency.UpstreamHeaders)
 }
 
 func (p *decodePrinter) client(e *accesslog.Entry) {

@@ -28,6 +28,9 @@ type Latency struct {
 	// Gateway is the gateway's own share: Total - Upstream and never negative,
 	// absent where either is absent, unless the gateway states it itself.
 	Gateway Opt[time.Duration]
+	// UpstreamHeaders is the time from the end of the request to the first byte of
+	// the upstream's response, where the gateway states it beside Upstream. Not stored.
+	UpstreamHeaders Opt[time.Duration]
 }
 
 // A Consumer is who called: the owner of a key. The key itself is never kept.
@@ -57,6 +60,9 @@ type Entry struct {
 	// Path is Target without its query, empty where it can't be told unambiguously.
 	Path  string
 	Query string // without the question mark
+	// URL is the absolute URL of the request, where the gateway logs one beside
+	// the target. Private: not stored.
+	URL string
 	// RequestLine is a request line that can't be read, kept as it was.
 	RequestLine string
 	Host        string // without port
@@ -93,10 +99,13 @@ type Entry struct {
 	Flags         string // the gateway's own words for the outcome, such as Envoy response flags
 	Details       string // finer reason, such as Envoy response_code_details
 
-	RequestID    string
-	TraceID      [16]byte // zero if absent
-	SpanID       [8]byte  // zero if absent
-	ForwardedFor string   // X-Forwarded-For as logged
+	RequestID string
+	TraceID   [16]byte // zero if absent
+	// TraceHeader is the trace's id as logged where that is more than its
+	// hexadecimal digits, such as AWS's Root=1-5833…. Not stored.
+	TraceHeader  string
+	SpanID       [8]byte // zero if absent
+	ForwardedFor string  // X-Forwarded-For as logged
 
 	// Outcome is set by a decoder from what its gateway states, and completed by the normaliser.
 	Outcome Outcome

@@ -96,7 +96,7 @@ func cloned(e accesslog.Entry) accesslog.Entry {
 	for _, s := range []*string{
 		&e.Method, &e.Target, &e.Path, &e.Query, &e.RequestLine, &e.Host, &e.Authority, &e.Protocol,
 		&e.UserAgent, &e.Referer, &e.ClientIP, &e.Service, &e.Route, &e.Upstream, &e.Node, &e.Region, &e.APIVersion, &e.APIKey,
-		&e.Consumer.ID, &e.Consumer.Plan, &e.Flags, &e.Details, &e.RequestID, &e.ForwardedFor,
+		&e.Consumer.ID, &e.Consumer.Plan, &e.Flags, &e.Details, &e.RequestID, &e.ForwardedFor, &e.URL, &e.TraceHeader,
 	} {
 		*s = strings.Clone(*s)
 	}

@@ -18,6 +18,7 @@ const (
 	Target // with query
 	Path   // without query
 	Query
+	URL         // absolute, with query
 	RequestLine // "GET /path HTTP/1.1"
 	Host        // without port
 	Authority   // with port
@@ -27,6 +28,7 @@ const (
 	ResponseBytes
 	Latency
 	UpstreamLatency
+	UpstreamHeaders // time to the first byte of the upstream's response
 	GatewayLatency
 	Service
 	Route
@@ -53,9 +55,9 @@ const (
 
 // fieldNames are the names in `ingest decode` and in a topic's mapping.
 var fieldNames = [count]string{
-	"timestamp", "start_time", "client_ip", "client_port", "method", "target", "path", "query", "request_line",
+	"timestamp", "start_time", "client_ip", "client_port", "method", "target", "path", "query", "url", "request_line",
 	"host", "authority", "protocol", "status", "request_bytes", "response_bytes",
-	"latency_ms", "upstream_latency_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_status",
+	"latency_ms", "upstream_latency_ms", "upstream_response_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_status",
 	"response_flags", "response_details", "tries", "user_agent", "referer", "request_id", "trace_id", "span_id", "traceparent",
 	"x_forwarded_for", "consumer", "plan", "api_key", "node", "region", "api_version",
 }
@@ -65,7 +67,7 @@ func (f Field) String() string { return fieldNames[f] }
 // Parse returns the field of that name. A duration's name may lack its _ms.
 func Parse(name string) (Field, bool) {
 	switch name {
-	case "latency", "upstream_latency", "gateway_latency":
+	case "latency", "upstream_latency", "upstream_response", "gateway_latency":
 		name += "_ms"
 	}
 	i := slices.Index(fieldNames[:], name)
@@ -79,7 +81,7 @@ func Names() []string { return slices.Clone(fieldNames[:]) }
 // a time, a host or a node alone can be an envelope's.
 func (f Field) essential() bool {
 	switch f {
-	case Method, Target, Path, RequestLine, Status, Latency:
+	case Method, Target, Path, URL, RequestLine, Status, Latency:
 		return true
 	}
 	return false

@@ -79,6 +79,9 @@ func (w *Setter) End(e *accesslog.Entry, arena *accesslog.Arena) bool {
 			e.Path, e.Query = path, query
 		}
 	}
+	if e.Target == "" && e.URL != "" {
+		e.SetTarget(e.URL)
+	}
 	if w.requestLine != "" && e.Target == "" {
 		method, protocol := e.Method, e.Protocol
 		e.SetRequestLine(w.requestLine)
@@ -106,7 +109,7 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		return setInt(r, s, e)
 	case RequestBytes, ResponseBytes:
 		return setSize(r, s, e)
-	case Latency, UpstreamLatency, GatewayLatency:
+	case Latency, UpstreamLatency, UpstreamHeaders, GatewayLatency:
 		return setDuration(r, s, e)
 	case ClientIP:
 		e.SetClient(s)
@@ -152,6 +155,8 @@ func stringField(f Field, e *accesslog.Entry) *string {
 		return &e.Method
 	case Path:
 		return &e.Path
+	case URL:
+		return &e.URL
 	case Query:
 		return &e.Query
 	case Protocol:
@@ -265,6 +270,8 @@ func setDuration(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		e.Latency.Total = v
 	case UpstreamLatency:
 		e.Latency.Upstream = v
+	case UpstreamHeaders:
+		e.Latency.UpstreamHeaders = v
 	case GatewayLatency:
 		e.Latency.Gateway = v
 	}
