@@ -2,6 +2,7 @@ package accesslogtest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"os"
@@ -45,10 +46,10 @@ func TestFormats(t *testing.T, formats []accesslog.Format) {
 				t.Error("a format needs a summary and the address of its description")
 			}
 			s := readSamples(t, f.Name)
-			d := Decoder(t, formats, f.Name, s.options)
-			TestDecoder(t, d, s.lines...)
+			d := Decoder(t, formats, f.Name, s.Options)
+			TestDecoder(t, d, s.Lines...)
 			var got bytes.Buffer
-			for _, line := range s.lines {
+			for _, line := range s.Lines {
 				fmt.Fprintf(&got, "%s\n", line)
 				for i, e := range entries(t, d, []byte(line)) {
 					if i > 0 {
@@ -68,8 +69,8 @@ func Fuzz(f *testing.F, formats []accesslog.Format) {
 	decoders := make([]accesslog.Decoder, len(formats))
 	for i, format := range formats {
 		s := readSamples(f, format.Name)
-		decoders[i] = Decoder(f, formats, format.Name, s.options)
-		for _, line := range s.lines {
+		decoders[i] = Decoder(f, formats, format.Name, s.Options)
+		for _, line := range s.Lines {
 			f.Add(uint8(i), []byte(line))
 		}
 	}
@@ -83,17 +84,17 @@ func Benchmark(b *testing.B, formats []accesslog.Format) {
 	for _, f := range formats {
 		b.Run(f.Name, func(b *testing.B) {
 			s := readSamples(b, f.Name)
-			d := Decoder(b, formats, f.Name, s.options)
+			d := Decoder(b, formats, f.Name, s.Options)
 			bytes := 0
-			for _, line := range s.lines {
+			for _, line := range s.Lines {
 				bytes += len(line)
 			}
-			b.SetBytes(int64(bytes / len(s.lines)))
+			b.SetBytes(int64(bytes / len(s.Lines)))
 			b.ReportAllocs()
 			var out accesslog.Entries
 			for i := 0; b.Loop(); i++ {
 				out.Reset()
-				if err := d.Decode([]byte(s.lines[i%len(s.lines)]), &out); err != nil {
+				if err := d.Decode([]byte(s.Lines[i%len(s.Lines)]), &out); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -101,38 +102,57 @@ func Benchmark(b *testing.B, formats []accesslog.Format) {
 	}
 }
 
-// samples is a file of sample lines.
-type samples struct {
-	lines   []string
-	options accesslog.Options
+// Samples is a file of sample lines.
+type Samples struct {
+	Lines   []string
+	Options accesslog.Options // that the lines were written with
 }
 
-// readSamples reads testdata/FORMAT.log: a message a line. Lines that start
-// with "# " are comments; "# log_format: TEXT" is the format string that the lines
-// were written with, "# time_zone: ZONE" the zone of their times.
-func readSamples(t testing.TB, format string) samples {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", format+".log"))
+// ReadSamples reads the sample lines of a format: a message a line, in base64
+// after a line "# base64". Other lines that start with "# " are comments;
+// "# log_format: TEXT" is the format string of the lines, "# time_zone: ZONE" the
+// zone of their times.
+func ReadSamples(file string) (*Samples, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	var s samples
+	s := &Samples{}
+	encoded := false
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		if v, ok := strings.CutPrefix(line, "# log_format: "); ok {
-			s.options.LogFormat = v
+			s.Options.LogFormat = v
 		}
 		if v, ok := strings.CutPrefix(line, "# time_zone: "); ok {
-			if s.options.Location, err = time.LoadLocation(v); err != nil {
-				t.Fatal(err)
+			if s.Options.Location, err = time.LoadLocation(v); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
 			}
 		}
-		if line != "" && !strings.HasPrefix(line, "# ") {
-			s.lines = append(s.lines, line)
+		encoded = encoded || line == "# base64"
+		if line == "" || strings.HasPrefix(line, "# ") {
+			continue
 		}
+		if encoded {
+			b, err := base64.StdEncoding.DecodeString(line)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			line = string(b)
+		}
+		s.Lines = append(s.Lines, line)
 	}
-	if len(s.lines) == 0 {
-		t.Fatalf("no sample lines of %s", format)
+	if len(s.Lines) == 0 {
+		return nil, fmt.Errorf("%s: no sample lines", file)
+	}
+	return s, nil
+}
+
+func readSamples(t testing.TB, format string) *Samples {
+	t.Helper()
+	s, err := ReadSamples(filepath.Join("testdata", format+".log"))
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
