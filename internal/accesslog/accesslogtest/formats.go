@@ -85,16 +85,18 @@ func Benchmark(b *testing.B, formats []accesslog.Format) {
 		b.Run(f.Name, func(b *testing.B) {
 			s := readSamples(b, f.Name)
 			d := Decoder(b, formats, f.Name, s.Options)
-			bytes := 0
+			var messages [][]byte
+			size := 0
 			for _, line := range s.Lines {
-				bytes += len(line)
+				messages = append(messages, []byte(line))
+				size += len(line)
 			}
-			b.SetBytes(int64(bytes / len(s.Lines)))
+			b.SetBytes(int64(size / len(messages)))
 			b.ReportAllocs()
 			var out accesslog.Entries
 			for i := 0; b.Loop(); i++ {
 				out.Reset()
-				if err := d.Decode([]byte(s.Lines[i%len(s.Lines)]), &out); err != nil {
+				if err := d.Decode(messages[i%len(messages)], &out); err != nil {
 					b.Fatal(err)
 				}
 			}

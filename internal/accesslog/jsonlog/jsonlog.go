@@ -51,11 +51,11 @@ type node struct {
 }
 
 type child struct {
-	name  string
-	guess string // name if it is jsonscan.Plain, else empty
-	rule  int32  // index into rules, -1 if none
-	sub   *node  // nil unless paths lead on
-	next  int32  // the known key that followed last time
+	name   string
+	member string // jsonscan.Member of name
+	rule   int32  // index into rules, -1 if none
+	sub    *node  // nil unless paths lead on
+	next   int32  // the known key that followed last time
 }
 
 // New returns a decoder for rules.
@@ -84,11 +84,7 @@ func (n *node) add(keys []string, rule int32) error {
 	if !ok {
 		i = int32(len(n.children))
 		n.index[keys[0]] = i
-		c := child{name: keys[0], rule: -1}
-		if jsonscan.Plain(c.name) {
-			c.guess = c.name
-		}
-		n.children = append(n.children, c)
+		n.children = append(n.children, child{name: keys[0], member: jsonscan.Member(keys[0]), rule: -1})
 	}
 	c := &n.children[i]
 	if len(keys) == 1 {
@@ -182,11 +178,11 @@ func (d *Decoder) object(n *node, e *accesslog.Entry) error {
 	expected := &n.first
 	for {
 		i := *expected
-		key, ok, err := d.scan.KeyGuess(n.children[i].guess)
-		if err != nil || !ok {
-			return err
-		}
-		if n.children[i].name != key {
+		if guess := n.children[i].member; guess == "" || !d.scan.Follows(guess) {
+			key, ok, err := d.scan.Key()
+			if err != nil || !ok {
+				return err
+			}
 			if i, ok = n.index[key]; !ok {
 				if _, err := d.scan.Value(); err != nil {
 					return err

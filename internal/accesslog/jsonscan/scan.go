@@ -103,19 +103,29 @@ func (s *Scanner) Key() (key string, ok bool, err error) {
 	return s.key()
 }
 
-// KeyGuess is Key, quicker where the next key is guess, which must be Plain.
-func (s *Scanner) KeyGuess(guess string) (key string, ok bool, err error) {
-	more, err := s.More('}')
-	if err != nil || !more {
-		return "", false, err
+// Follows passes over the next member's key if member, as Member returns it,
+// is how it is written; it is quicker than Key for a key that is expected.
+func (s *Scanner) Follows(member string) bool {
+	if s.first {
+		member = member[1:] // no comma
 	}
-	s.space()
-	end := s.pos + 1 + len(guess)
-	if end+1 < len(s.b) && s.b[s.pos] == '"' && s.b[end] == '"' && s.b[end+1] == ':' && string(s.b[s.pos+1:end]) == guess {
-		s.pos = end + 2
-		return guess, true, nil
+	end := s.pos + len(member)
+	if end > len(s.b) || string(s.b[s.pos:end]) != member {
+		return false
 	}
-	return s.key()
+	s.pos, s.first = end, false
+	return true
+}
+
+// Member returns how an object without white space goes on with a key: comma,
+// key and colon. It is empty for a key that JSON need not write as it is.
+func Member(key string) string {
+	for i := range len(key) {
+		if c := key[i]; c < 0x20 || c >= 0x80 || c == '"' || c == '\\' {
+			return ""
+		}
+	}
+	return `,"` + key + `":`
 }
 
 func (s *Scanner) key() (key string, ok bool, err error) {
@@ -130,17 +140,6 @@ func (s *Scanner) key() (key string, ok bool, err error) {
 	}
 	s.pos++
 	return key, true, nil
-}
-
-// Plain reports whether a key is written in JSON as it is: ASCII without
-// quote, backslash and control characters.
-func Plain(key string) bool {
-	for i := range len(key) {
-		if c := key[i]; c < 0x20 || c >= 0x80 || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // More reports whether the open object or array, which ends with c, has another member.
