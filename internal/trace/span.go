@@ -76,9 +76,9 @@ type Span struct {
 	ParentID SpanID // zero for a root
 	Name     string
 	Kind     Kind
-	Service  string // resource service.name
-	Node     string // resource host.name or service.instance.id
-	Start    time.Time // zero if absent
+	Service  string        // resource service.name
+	Node     string        // resource host.name or service.instance.id
+	Start    time.Time     // zero if absent
 	Duration time.Duration // never negative
 	Status   Status
 	Message  string // status message
