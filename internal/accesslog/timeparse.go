@@ -26,22 +26,58 @@ func NewTimeReader(loc *time.Location) TimeReader {
 	return TimeReader{loc: loc}
 }
 
-// CLF reads the Common Log Format's 10/Oct/2000:13:55:36 -0700.
+// CLF reads the Common Log Format's 10/Oct/2000:13:55:36 -0700, also with a
+// fraction after the seconds, or without zone.
 func (r *TimeReader) CLF(s string) (time.Time, bool) {
-	// 02/Jan/2006:15:04:05 -0700
-	if len(s) != 26 || s[11] != ':' || s[20] != ' ' {
+	// 02/Jan/2006:15:04:05.000 -0700
+	if len(s) < 20 || s[11] != ':' {
 		return time.Time{}, false
 	}
-	if len(r.clf.head) != 17 || s[:11] != r.clf.head[:11] || s[20:] != r.clf.head[11:] {
-		head := s[:11] + s[20:]
-		day, err := time.Parse("02/Jan/2006 -0700", head)
+	d, ok := clock(s[12:20])
+	if !ok {
+		return time.Time{}, false
+	}
+	f, zone, ok := fraction(s[20:])
+	if !ok || zone != "" && (len(zone) != 6 || zone[0] != ' ') {
+		return time.Time{}, false
+	}
+	if len(r.clf.head) != 11+len(zone) || s[:11] != r.clf.head[:11] || zone != r.clf.head[11:] {
+		head := s[:11] + zone
+		layout := "02/Jan/2006 -0700"[:11+len(zone)]
+		day, err := time.ParseInLocation(layout, head, r.loc)
 		if err != nil {
 			return time.Time{}, false
 		}
 		r.clf.head, r.clf.day = head, day.UTC()
 	}
-	d, ok := clock(s[12:20])
-	return r.clf.day.Add(d), ok
+	return r.at(r.clf.day, d+f, zone), true
+}
+
+// fraction cuts a fraction of a second off, after a point or comma.
+func fraction(s string) (d time.Duration, rest string, ok bool) {
+	if s == "" || s[0] != '.' && s[0] != ',' {
+		return 0, s, true
+	}
+	n := 1
+	for n < len(s) && s[n]-'0' <= 9 {
+		n++
+	}
+	scale := time.Second
+	for _, c := range []byte(s[1:min(n, 10)]) {
+		scale /= 10
+		d += scale * time.Duration(c-'0')
+	}
+	return d, s[n:], n > 1
+}
+
+// at returns the time d after midnight of day. Without a zone the day may have
+// a change of clocks.
+func (r *TimeReader) at(day time.Time, d time.Duration, zone string) time.Time {
+	if zone != "" || r.loc == time.UTC {
+		return day.Add(d)
+	}
+	y, m, n := day.In(r.loc).Date()
+	return time.Date(y, m, n, 0, 0, int(d/time.Second), int(d%time.Second), r.loc).UTC()
 }
 
 // clock reads 15:04:05; second 60 is a leap second.
@@ -68,18 +104,9 @@ func (r *TimeReader) ISO(s string) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	rest := s[19:]
-	if rest != "" && (rest[0] == '.' || rest[0] == ',') {
-		n := 1
-		for n < len(rest) && rest[n]-'0' <= 9 {
-			n++
-		}
-		ns, ok := ParseDecimal("0."+rest[1:n], 9)
-		if !ok || n == 1 {
-			return time.Time{}, false
-		}
-		d += time.Duration(ns)
-		rest = rest[n:]
+	f, rest, ok := fraction(s[19:])
+	if !ok {
+		return time.Time{}, false
 	}
 	if len(r.iso.head) != 10+len(rest) || s[:10] != r.iso.head[:10] || rest != r.iso.head[10:] {
 		day, ok := r.isoDay(s[:10], strings.TrimSpace(rest))
@@ -88,11 +115,7 @@ func (r *TimeReader) ISO(s string) (time.Time, bool) {
 		}
 		r.iso.head, r.iso.day = s[:10]+rest, day
 	}
-	if rest == "" && r.loc != time.UTC { // the day may have a change of clocks
-		y, m, day := r.iso.day.In(r.loc).Date()
-		return time.Date(y, m, day, 0, 0, int(d/time.Second), int(d%time.Second), r.loc).UTC(), true
-	}
-	return r.iso.day.Add(d), true
+	return r.at(r.iso.day, d+f, rest), true
 }
 
 func (r *TimeReader) isoDay(date, zone string) (time.Time, bool) {

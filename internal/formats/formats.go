@@ -11,8 +11,10 @@ import (
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/apache"
 	"gatewatch/internal/accesslog/envoy"
+	"gatewatch/internal/accesslog/haproxy"
 	"gatewatch/internal/accesslog/mapped"
 	"gatewatch/internal/accesslog/nginx"
+	"gatewatch/internal/accesslog/zoraxy"
 	"gatewatch/internal/trace"
 	"gatewatch/internal/trace/otlp"
 )
@@ -31,6 +33,8 @@ func All() []Format {
 		nginx.Formats(),
 		apache.Formats(),
 		envoy.Formats(),
+		haproxy.Formats(),
+		zoraxy.Formats(),
 		mapped.Formats(),
 	) {
 		fs = append(fs, Format{Format: f})

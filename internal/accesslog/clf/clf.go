@@ -6,7 +6,6 @@ package clf
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 
 	"gatewatch/internal/accesslog"
@@ -176,10 +175,10 @@ func (d *Decoder) request(s string, e *accesslog.Entry, arena *accesslog.Arena) 
 	}
 	e.SetRequestLine(line)
 	if e.RequestLine != "" {
-		e.RequestLine = clean(line, arena)
+		e.RequestLine = accesslog.Clean(line, arena)
 		return rest, nil
 	}
-	if target := unescape(e.Target, arena); target != e.Target {
+	if target := accesslog.Unescape(e.Target, arena); target != e.Target {
 		e.SetTarget(target)
 	}
 	return rest, nil
@@ -245,8 +244,8 @@ func (d *Decoder) tail(s string, e *accesslog.Entry, arena *accesslog.Arena) err
 			return err
 		}
 	}
-	e.Referer = unescape(present(referer), arena)
-	e.UserAgent = unescape(present(agent), arena)
+	e.Referer = accesslog.Unescape(present(referer), arena)
+	e.UserAgent = accesslog.Unescape(present(agent), arena)
 	return nil
 }
 
@@ -313,84 +312,4 @@ func present(s string) string {
 		return ""
 	}
 	return s
-}
-
-// unescape undoes what nginx (ngx_http_log_module, escape=default: \xXX) and
-// Apache (mod_log_config: \", \\, \n and the like, \xhh) write for bytes that
-// a log can't hold. Where the result is no text it returns s as logged.
-func unescape(s string, arena *accesslog.Arena) string {
-	if strings.IndexByte(s, '\\') < 0 {
-		return clean(s, arena)
-	}
-	b := arena.Grow(len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b = append(b, s[i])
-			continue
-		}
-		i++
-		switch c := s[i]; c {
-		case '"', '\\':
-			b = append(b, c)
-		case 'n':
-			b = append(b, '\n')
-		case 't':
-			b = append(b, '\t')
-		case 'r':
-			b = append(b, '\r')
-		case 'b':
-			b = append(b, '\b')
-		case 'f':
-			b = append(b, '\f')
-		case 'v':
-			b = append(b, '\v')
-		case 'x':
-			v, ok := hexByte(s[i+1:])
-			if !ok {
-				b = append(b, '\\', 'x')
-				continue
-			}
-			b = append(b, v)
-			i += 2
-		default:
-			b = append(b, '\\', c)
-		}
-	}
-	if !utf8.Valid(b) {
-		return clean(s, arena)
-	}
-	arena.Keep(b)
-	return unsafe.String(unsafe.SliceData(b), len(b))
-}
-
-func hexByte(s string) (byte, bool) {
-	if len(s) < 2 {
-		return 0, false
-	}
-	hi, ok1 := hexDigit(s[0])
-	lo, ok2 := hexDigit(s[1])
-	return hi<<4 | lo, ok1 && ok2
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c|0x20 >= 'a' && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10, true
-	}
-	return 0, false
-}
-
-// clean replaces bytes that are no UTF-8 by U+FFFD.
-func clean(s string, arena *accesslog.Arena) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	b := arena.Grow(3 * len(s))
-	for _, r := range s {
-		b = utf8.AppendRune(b, r)
-	}
-	arena.Keep(b)
-	return unsafe.String(unsafe.SliceData(b), len(b))
 }

@@ -1,6 +1,6 @@
 // Package envelope takes log lines out of what shippers wrap around them:
 // Fluent Bit and Fluentd (`log`, `message`), Filebeat, Vector, Docker's
-// json-file and the prefix of CRI container logs. What the shipper knows about
+// json-file, the prefix of CRI container logs and the header of syslog messages. What the shipper knows about
 // host, pod and namespace fills the node and service of entries without them.
 package envelope
 
@@ -31,7 +31,7 @@ func (d *Decoder) Decode(msg []byte, out *accesslog.Entries) error {
 		return err
 	}
 	start := out.Len()
-	if d.wrapped {
+	if d.wrapped || syslogHead(unsafe.String(unsafe.SliceData(msg), len(msg))) {
 		if err := d.unwrap(msg, out, maxLayers); err == nil {
 			return nil
 		}

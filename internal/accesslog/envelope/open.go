@@ -23,7 +23,10 @@ func open(msg []byte, arena *accesslog.Arena) (contents, error) {
 		return in, nil
 	}
 	if msg[0] != '{' {
-		in.payload = containerLine(unsafe.String(unsafe.SliceData(msg), len(msg)))
+		line := unsafe.String(unsafe.SliceData(msg), len(msg))
+		if in.payload = containerLine(line); in.payload == "" {
+			in.payload, in.host = syslogLine(line)
+		}
 		return in, nil
 	}
 	o := opener{in: &in}

@@ -77,9 +77,9 @@ func Parse(name string) (Field, bool) {
 // Names returns the names of all fields.
 func Names() []string { return slices.Clone(fieldNames[:]) }
 
-// essential reports whether a field makes an object an access-log record;
+// Essential reports whether a field makes an object an access-log record;
 // a time, a host or a node alone can be an envelope's.
-func (f Field) essential() bool {
+func (f Field) Essential() bool {
 	switch f {
 	case Method, Target, Path, URL, RequestLine, Status, Latency:
 		return true

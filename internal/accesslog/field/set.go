@@ -57,7 +57,7 @@ func (w *Setter) Set(r *Rule, rank int, s string, e *accesslog.Entry) error {
 	}
 	if ok {
 		w.won[r.Field] = uint16(rank) + 1
-		w.essential = w.essential || r.Field.essential()
+		w.essential = w.essential || r.Field.Essential()
 	}
 	return nil
 }
@@ -141,6 +141,8 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 			e.TraceID, e.SpanID = id, span
 		}
 		return ok, nil
+	case Query:
+		e.Query = strings.TrimPrefix(s, "?")
 	case APIKey:
 		e.APIKey = credential(s)
 	default:
@@ -157,8 +159,6 @@ func stringField(f Field, e *accesslog.Entry) *string {
 		return &e.Path
 	case URL:
 		return &e.URL
-	case Query:
-		return &e.Query
 	case Protocol:
 		return &e.Protocol
 	case Service:
@@ -219,7 +219,7 @@ func setInt(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 			return true, nil
 		}
 	}
-	n, ok := accesslog.ParseDecimal(s, 0)
+	n, ok := accesslog.ParseDecimal(strings.TrimPrefix(s, "+"), 0)
 	if !ok || n > 65535 || n > 999 && r.Field != ClientPort {
 		return false, bad(accesslog.ReasonBadNumber, r.Field)
 	}
@@ -239,7 +239,12 @@ func setInt(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	return true, nil
 }
 
+// setSize takes "+12", as HAProxy writes "at least 12" of what still goes on
+// (option logasap), to mean "not measured", like a negative size.
 func setSize(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	if s[0] == '+' {
+		return false, nil
+	}
 	n, ok := accesslog.ParseDecimal(s, 0)
 	if !ok {
 		return false, bad(accesslog.ReasonBadNumber, r.Field)
@@ -255,8 +260,11 @@ func setSize(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	return true, nil
 }
 
-// setDuration takes a negative duration to mean "not measured".
+// setDuration takes a negative duration, and "+12", to mean "not measured"; see setSize.
 func setDuration(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	if s[0] == '+' {
+		return false, nil
+	}
 	ns, some, ok := sum(s, r.Unit.exp10())
 	if !ok {
 		return false, bad(accesslog.ReasonBadNumber, r.Field)

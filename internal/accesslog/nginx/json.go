@@ -1,6 +1,3 @@
-// Package nginx decodes nginx access logs: JSON by a log_format whose keys are
-// nginx's own variable names (deploy/gateways/nginx shows it), and the
-// predefined text format `combined`.
 package nginx
 
 import (
@@ -39,6 +36,7 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "bytes_sent", Field: field.ResponseBytes},
 	{Path: "body_bytes_sent", Field: field.ResponseBytes},
 	{Path: "request_time", Field: field.Latency, Unit: field.Seconds},
+	{Path: "upstream_header_time", Field: field.UpstreamHeaders, Unit: field.Seconds},
 	{Path: "upstream_response_time", Field: field.UpstreamLatency, Unit: field.Seconds},
 	{Path: "upstream_addr", Field: field.Upstream},
 	{Path: "upstream_status", Field: field.UpstreamStatus},
@@ -50,6 +48,7 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "http_x_forwarded_for", Field: field.ForwardedFor},
 	{Path: "x_forwarded_for", Field: field.ForwardedFor},
 	{Path: "request_id", Field: field.RequestID},
+	{Path: "req_id", Field: field.RequestID},
 	{Path: "http_x_request_id", Field: field.RequestID},
 	{Path: "http_traceparent", Field: field.Traceparent},
 	{Path: "traceparent", Field: field.Traceparent},
@@ -70,19 +69,6 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "hostname", Field: field.Node},
 	{Path: "region", Field: field.Region},
 	{Path: "api_version", Field: field.APIVersion},
-}
-
-const doc = "https://nginx.org/en/docs/http/ngx_http_log_module.html"
-
-// Formats returns the formats of nginx.
-func Formats() []accesslog.Format {
-	return []accesslog.Format{
-		{Name: "nginx_json", Summary: "nginx, JSON with nginx's variable names as keys", Doc: doc, New: newJSON},
-		{
-			Name: "nginx_combined", Summary: "nginx, predefined text format combined", Doc: doc,
-			Lacks: "time spent, upstream, host: no latency, and errors are told by status only", New: newCombined,
-		},
-	}
 }
 
 func newJSON(o accesslog.Options) (accesslog.Decoder, error) {
