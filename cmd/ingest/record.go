@@ -180,6 +180,9 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	p.text("authority", e.Authority)
 	p.text("protocol", e.Protocol)
 	p.positive("status", e.Status)
+	if e.NoResponse {
+		p.number("status", 0)
+	}
 	p.size("request_bytes", e.RequestBytes)
 	p.size("response_bytes", e.ResponseBytes)
 	p.millis("latency_ms", e.Latency.Total)

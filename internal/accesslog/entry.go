@@ -75,7 +75,8 @@ type Entry struct {
 	// ClientAddr is ClientIP, truncated as configured; set by the normaliser, invalid if absent.
 	ClientAddr netip.Addr
 
-	Status        int // HTTP status sent to the client; 0 if absent
+	Status        int  // HTTP status sent to the client; 0 if absent
+	NoResponse    bool // the gateway logged a status of 0: it sent no response. Not stored.
 	RequestBytes  Opt[int64]
 	ResponseBytes Opt[int64]
 	Latency       Latency

@@ -8,14 +8,19 @@ import (
 // A TimeReader reads times in the layouts that gateways use. It remembers the
 // day and zone that it saw last, because nearly every line repeats them.
 type TimeReader struct {
-	loc      *time.Location
-	clf, iso lastDay
+	loc *time.Location
+	clf lastDay
+	iso [2]lastDay // some lines have a time in UTC and the same in a local zone
 }
 
 // lastDay is the day that was read last.
 type lastDay struct {
 	head string // date and zone, as text
 	day  time.Time
+}
+
+func (l *lastDay) is(date, zone string) bool {
+	return len(l.head) == len(date)+len(zone) && l.head[:len(date)] == date && l.head[len(date):] == zone
 }
 
 // NewTimeReader returns a reader that takes times without a zone to be in loc; nil is UTC.
@@ -41,7 +46,7 @@ func (r *TimeReader) CLF(s string) (time.Time, bool) {
 	if !ok || zone != "" && (len(zone) != 6 || zone[0] != ' ') {
 		return time.Time{}, false
 	}
-	if len(r.clf.head) != 11+len(zone) || s[:11] != r.clf.head[:11] || zone != r.clf.head[11:] {
+	if !r.clf.is(s[:11], zone) {
 		head := s[:11] + zone
 		layout := "02/Jan/2006 -0700"[:11+len(zone)]
 		day, err := time.ParseInLocation(layout, head, r.loc)
@@ -108,14 +113,20 @@ func (r *TimeReader) ISO(s string) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	if len(r.iso.head) != 10+len(rest) || s[:10] != r.iso.head[:10] || rest != r.iso.head[10:] {
+	last := &r.iso[0]
+	if !last.is(s[:10], rest) {
+		last = &r.iso[1]
+	}
+	if !last.is(s[:10], rest) {
 		day, ok := r.isoDay(s[:10], strings.TrimSpace(rest))
 		if !ok {
 			return time.Time{}, false
 		}
-		r.iso.head, r.iso.day = s[:10]+rest, day
+		*last = r.iso[0]
+		last = &r.iso[0]
+		last.head, last.day = s[:10]+rest, day
 	}
-	return r.at(r.iso.day, d+f, rest), true
+	return r.at(last.day, d+f, rest), true
 }
 
 func (r *TimeReader) isoDay(date, zone string) (time.Time, bool) {

@@ -10,10 +10,15 @@ import (
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/apache"
+	"gatewatch/internal/accesslog/apisix"
+	"gatewatch/internal/accesslog/caddy"
 	"gatewatch/internal/accesslog/envoy"
 	"gatewatch/internal/accesslog/haproxy"
+	"gatewatch/internal/accesslog/kong"
 	"gatewatch/internal/accesslog/mapped"
 	"gatewatch/internal/accesslog/nginx"
+	"gatewatch/internal/accesslog/traefik"
+	"gatewatch/internal/accesslog/tyk"
 	"gatewatch/internal/accesslog/zoraxy"
 	"gatewatch/internal/trace"
 	"gatewatch/internal/trace/otlp"
@@ -34,6 +39,11 @@ func All() []Format {
 		apache.Formats(),
 		envoy.Formats(),
 		haproxy.Formats(),
+		kong.Formats(),
+		tyk.Formats(),
+		apisix.Formats(),
+		traefik.Formats(),
+		caddy.Formats(),
 		zoraxy.Formats(),
 		mapped.Formats(),
 	) {

@@ -10,9 +10,10 @@ type Field uint8
 
 // The fields. Times, durations and sizes take the units that their Rule names.
 const (
-	Timestamp Field = iota // end of the request, or when it was logged
-	StartTime              // start of the request
-	ClientIP               // an address, with or without port
+	Timestamp  Field = iota // end of the request, or when it was logged
+	StartTime               // start of the request
+	LoggedTime              // when the line was written; counts where neither of them is there
+	ClientIP                // an address, with or without port
 	ClientPort
 	Method
 	Target // with query
@@ -33,6 +34,7 @@ const (
 	Service
 	Route
 	Upstream
+	UpstreamPort // of an Upstream without one
 	UpstreamStatus
 	Flags
 	Details
@@ -55,9 +57,9 @@ const (
 
 // fieldNames are the names in `ingest decode` and in a topic's mapping.
 var fieldNames = [count]string{
-	"timestamp", "start_time", "client_ip", "client_port", "method", "target", "path", "query", "url", "request_line",
+	"timestamp", "start_time", "logged_time", "client_ip", "client_port", "method", "target", "path", "query", "url", "request_line",
 	"host", "authority", "protocol", "status", "request_bytes", "response_bytes",
-	"latency_ms", "upstream_latency_ms", "upstream_response_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_status",
+	"latency_ms", "upstream_latency_ms", "upstream_response_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_port", "upstream_status",
 	"response_flags", "response_details", "tries", "user_agent", "referer", "request_id", "trace_id", "span_id", "traceparent",
 	"x_forwarded_for", "consumer", "plan", "api_key", "node", "region", "api_version",
 }

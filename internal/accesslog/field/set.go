@@ -24,9 +24,10 @@ type Setter struct {
 	loc   *time.Location
 	times accesslog.TimeReader
 
-	won         [count]uint16 // 1 + the rank that filled each field of the entry at hand
-	requestLine string
-	essential   bool
+	won          [count]uint16 // 1 + the rank that filled each field of the entry at hand
+	requestLine  string
+	upstreamPort string
+	essential    bool
 }
 
 // NewSetter returns a setter that takes times without a zone to be in loc; nil is UTC.
@@ -40,7 +41,7 @@ func NewSetter(loc *time.Location) *Setter {
 // Begin starts on another entry.
 func (w *Setter) Begin() {
 	w.won = [count]uint16{}
-	w.requestLine, w.essential = "", false
+	w.requestLine, w.upstreamPort, w.essential = "", "", false
 }
 
 // Set fills the field of rule r, unless a lower rank has filled it: where
@@ -92,6 +93,9 @@ func (w *Setter) End(e *accesslog.Entry, arena *accesslog.Arena) bool {
 			e.Protocol = protocol
 		}
 	}
+	if w.upstreamPort != "" && e.Upstream != "" {
+		joinPort(e, w.upstreamPort, arena)
+	}
 	if e.ClientIP == "" && e.ForwardedFor != "" {
 		// By convention the client is first, then the proxies that it came through.
 		client, _, _ := strings.Cut(e.ForwardedFor, ",")
@@ -103,7 +107,7 @@ func (w *Setter) End(e *accesslog.Entry, arena *accesslog.Arena) bool {
 // assign reports whether s was a value; a present number that can't be read is an error.
 func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	switch r.Field {
-	case Timestamp, StartTime:
+	case Timestamp, StartTime, LoggedTime:
 		return w.setTime(r, s, e)
 	case ClientPort, Status, UpstreamStatus, Tries:
 		return setInt(r, s, e)
@@ -123,6 +127,8 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		w.requestLine = s
 	case Upstream:
 		setUpstream(e, s)
+	case UpstreamPort:
+		w.upstreamPort = s
 	case TraceID:
 		id, ok := trace.ParseTraceID(s)
 		if ok {
@@ -145,6 +151,7 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		e.Query = strings.TrimPrefix(s, "?")
 	case APIKey:
 		e.APIKey = credential(s)
+		return e.APIKey != "", nil
 	default:
 		*stringField(r.Field, e) = s
 	}
@@ -189,6 +196,19 @@ func stringField(f Field, e *accesslog.Entry) *string {
 	return &e.APIVersion
 }
 
+// joinPort puts the port behind the upstream's address.
+func joinPort(e *accesslog.Entry, port string, arena *accesslog.Arena) {
+	b := arena.Grow(len(e.Upstream) + len("[]:") + len(port))
+	if strings.IndexByte(e.Upstream, ':') >= 0 {
+		b = append(append(append(b, '['), e.Upstream...), ']')
+	} else {
+		b = append(b, e.Upstream...)
+	}
+	b = append(append(b, ':'), port...)
+	arena.Keep(b)
+	e.Upstream = unsafe.String(unsafe.SliceData(b), len(b))
+}
+
 // setHost keeps a port that was logged with the host in the authority.
 func setHost(e *accesslog.Entry, s string) {
 	authority := e.Authority
@@ -202,7 +222,10 @@ func setHost(e *accesslog.Entry, s string) {
 func credential(s string) string {
 	const scheme = "Bearer "
 	if len(s) > len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
-		return s[len(scheme):]
+		s = s[len(scheme):]
+	}
+	if strings.Contains(s, "REDACTED") || strings.HasPrefix(s, "****") || strings.Trim(s, "-*") == "" {
+		return "" // what gateways write where they keep a secret to themselves
 	}
 	return s
 }
@@ -230,7 +253,7 @@ func setInt(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	case ClientPort:
 		e.ClientPort = int(n)
 	case Status:
-		e.Status = int(n)
+		e.Status, e.NoResponse = int(n), n == 0
 	case UpstreamStatus:
 		e.UpstreamStatus = int(n)
 	case Tries:
@@ -339,14 +362,11 @@ func (w *Setter) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	if !ok {
 		return false, bad(accesslog.ReasonBadTime, r.Field)
 	}
-	if r.Field == StartTime {
-		if w.won[Timestamp] != 0 {
-			return false, nil
-		}
-		e.TimeIsStart = true
-	} else {
-		e.TimeIsStart = false
+	switch {
+	case r.Field != Timestamp && w.won[Timestamp] != 0, r.Field == LoggedTime && w.won[StartTime] != 0:
+		return false, nil
 	}
+	e.TimeIsStart = r.Field == StartTime
 	e.Time = t
 	return true, nil
 }

@@ -6,6 +6,7 @@ package jsonlog
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,17 @@ func New(rules []Rule, opts Options) (*Decoder, error) {
 		}
 	}
 	return d, nil
+}
+
+// Join returns base and those of more whose paths base doesn't have.
+func Join(base, more []Rule) []Rule {
+	rules := slices.Clone(base)
+	for _, r := range more {
+		if !slices.ContainsFunc(base, func(b Rule) bool { return b.Path == r.Path }) {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 func (n *node) add(keys []string, rule int32) error {
@@ -170,6 +182,34 @@ func (d *Decoder) record(out *accesslog.Entries) error {
 	return nil
 }
 
+// elements reads the objects of an array into e: of several values the last
+// counts. A rule for the number of tries takes the array's length.
+func (d *Decoder) elements(c *child, e *accesslog.Entry) error {
+	if err := d.scan.Open('['); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		more, err := d.scan.More(']')
+		if err != nil {
+			return err
+		}
+		if !more {
+			if c.rule >= 0 && d.rules[c.rule].Field == field.Tries {
+				e.Tries = n
+			}
+			return nil
+		}
+		if d.scan.Peek() == '{' {
+			err = d.object(c.sub, e)
+		} else {
+			_, err = d.scan.Value()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // object reads the members of the object at hand into e.
 func (d *Decoder) object(n *node, e *accesslog.Entry) error {
 	if err := d.scan.Open('{'); err != nil {
@@ -195,6 +235,12 @@ func (d *Decoder) object(n *node, e *accesslog.Entry) error {
 		expected = &c.next
 		if c.sub != nil && d.scan.Peek() == '{' {
 			if err := d.object(c.sub, e); err != nil {
+				return err
+			}
+			continue
+		}
+		if c.sub != nil && d.scan.Peek() == '[' {
+			if err := d.elements(c, e); err != nil {
 				return err
 			}
 			continue

@@ -1,6 +1,8 @@
 package nginx
 
 import (
+	"slices"
+
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/field"
 	"gatewatch/internal/accesslog/jsonlog"
@@ -70,6 +72,9 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "region", Field: field.Region},
 	{Path: "api_version", Field: field.APIVersion},
 }
+
+// Variables returns the rules of nginx's variables, for gateways that build on nginx.
+func Variables() []jsonlog.Rule { return slices.Clone(jsonRules) }
 
 func newJSON(o accesslog.Options) (accesslog.Decoder, error) {
 	return jsonlog.New(jsonRules, jsonlog.Options{Location: o.Location, UpstreamKnown: true})
