@@ -95,7 +95,9 @@ func (e *Entry) SetClient(addr string) {
 	e.ClientIP = addr
 	if host, port, ok := cutPort(addr); ok {
 		e.ClientIP = host
-		e.ClientPort, _ = strconv.Atoi(port)
+		if n, ok := ParseDecimal(port, 0); ok && n > 0 && n <= math.MaxUint16 {
+			e.ClientPort = int(n)
+		}
 	}
 }
 

@@ -91,12 +91,27 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "api_version", Field: field.APIVersion},
 }
 
-const doc = "https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage"
+const (
+	doc     = "https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage"
+	otlpDoc = "https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/access_loggers/open_telemetry/v3/logs_service.proto"
+)
 
 // Formats returns the formats of Envoy.
 func Formats() []accesslog.Format {
 	return []accesslog.Format{
 		{Name: "envoy_json", Summary: "Envoy, JSON access log (also Istio, Contour, Envoy Gateway)", Doc: doc, New: newJSON},
+		{
+			Name: "envoy_text", Summary: "Envoy, default text; also Istio's default, or your own format string (log_format)", Doc: doc,
+			Lacks: "in Envoy's default: service, route, response code details, trace", New: newText,
+		},
+		{
+			Name: "envoy_otlp_als_json", Summary: "Envoy, OpenTelemetry access logger, as JSON", Doc: otlpDoc,
+			Lacks: "what neither body nor attributes name", New: newOTLPJSON,
+		},
+		{
+			Name: "envoy_otlp_als_proto", Summary: "Envoy, OpenTelemetry access logger, as protobuf", Doc: otlpDoc,
+			Lacks: "what neither body nor attributes name", New: newOTLPProto,
+		},
 	}
 }
 
@@ -105,6 +120,10 @@ func newJSON(o accesslog.Options) (accesslog.Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newObjects(o, table)
+}
+
+func newObjects(o accesslog.Options, table *outcome.Table) (*jsonlog.Decoder, error) {
 	return jsonlog.New(jsonRules, jsonlog.Options{
 		Location: o.Location, UpstreamKnown: true,
 		Finish: func(e *accesslog.Entry) { e.Outcome = stated(table, e) },
