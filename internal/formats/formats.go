@@ -11,14 +11,19 @@ import (
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/apache"
 	"gatewatch/internal/accesslog/apisix"
+	"gatewatch/internal/accesslog/aws"
+	"gatewatch/internal/accesslog/azure"
 	"gatewatch/internal/accesslog/caddy"
+	"gatewatch/internal/accesslog/ecs"
 	"gatewatch/internal/accesslog/envoy"
+	"gatewatch/internal/accesslog/gcp"
 	"gatewatch/internal/accesslog/haproxy"
 	"gatewatch/internal/accesslog/kong"
 	"gatewatch/internal/accesslog/mapped"
 	"gatewatch/internal/accesslog/nginx"
 	"gatewatch/internal/accesslog/traefik"
 	"gatewatch/internal/accesslog/tyk"
+	"gatewatch/internal/accesslog/w3c"
 	"gatewatch/internal/accesslog/zoraxy"
 	"gatewatch/internal/trace"
 	"gatewatch/internal/trace/otlp"
@@ -45,6 +50,11 @@ func All() []Format {
 		traefik.Formats(),
 		caddy.Formats(),
 		zoraxy.Formats(),
+		aws.Formats(),
+		gcp.Formats(),
+		azure.Formats(),
+		w3c.Formats(),
+		ecs.Formats(),
 		mapped.Formats(),
 	) {
 		fs = append(fs, Format{Format: f})

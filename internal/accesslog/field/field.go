@@ -45,6 +45,9 @@ const (
 	TraceID
 	SpanID
 	Traceparent
+	TraceContext   // a propagation header of any convention; see trace.ParseContext
+	DatadogTraceID // decimal
+	DatadogSpanID  // decimal
 	ForwardedFor
 	Consumer
 	Plan
@@ -60,7 +63,7 @@ var fieldNames = [count]string{
 	"timestamp", "start_time", "logged_time", "client_ip", "client_port", "method", "target", "path", "query", "url", "request_line",
 	"host", "authority", "protocol", "status", "request_bytes", "response_bytes",
 	"latency_ms", "upstream_latency_ms", "upstream_response_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_port", "upstream_status",
-	"response_flags", "response_details", "tries", "user_agent", "referer", "request_id", "trace_id", "span_id", "traceparent",
+	"response_flags", "response_details", "tries", "user_agent", "referer", "request_id", "trace_id", "span_id", "traceparent", "trace_context", "datadog_trace_id", "datadog_span_id",
 	"x_forwarded_for", "consumer", "plan", "api_key", "node", "region", "api_version",
 }
 

@@ -27,6 +27,7 @@ type Setter struct {
 	won          [count]uint16 // 1 + the rank that filled each field of the entry at hand
 	requestLine  string
 	upstreamPort string
+	start        time.Time // of the request, whichever time the entry takes
 	essential    bool
 }
 
@@ -41,7 +42,7 @@ func NewSetter(loc *time.Location) *Setter {
 // Begin starts on another entry.
 func (w *Setter) Begin() {
 	w.won = [count]uint16{}
-	w.requestLine, w.upstreamPort, w.essential = "", "", false
+	w.requestLine, w.upstreamPort, w.start, w.essential = "", "", time.Time{}, false
 }
 
 // Set fills the field of rule r, unless a lower rank has filled it: where
@@ -93,6 +94,9 @@ func (w *Setter) End(e *accesslog.Entry, arena *accesslog.Arena) bool {
 			e.Protocol = protocol
 		}
 	}
+	if w.won[Timestamp] != 0 && !w.start.IsZero() && !e.Latency.Total.OK && !w.start.After(e.Time) {
+		e.Latency.Total = accesslog.Some(e.Time.Sub(w.start))
+	}
 	if w.upstreamPort != "" && e.Upstream != "" {
 		joinPort(e, w.upstreamPort, arena)
 	}
@@ -141,12 +145,32 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 			e.SpanID = id
 		}
 		return ok, nil
+	case TraceContext:
+		if strings.Contains(s, "Root=") {
+			e.TraceHeader = s
+		}
+		id, span, ok := trace.ParseContext(s)
+		if ok {
+			e.TraceID, e.SpanID = id, span
+		}
+		return ok, nil
+	case DatadogTraceID, DatadogSpanID:
+		id, ok := trace.ParseDatadogID(s)
+		switch {
+		case ok && r.Field == DatadogTraceID:
+			e.TraceID = trace.DatadogTraceID(id)
+		case ok:
+			e.SpanID = trace.DatadogSpanID(id)
+		}
+		return ok, nil
 	case Traceparent:
 		id, span, ok := trace.ParseTraceparent(s)
 		if ok {
 			e.TraceID, e.SpanID = id, span
 		}
 		return ok, nil
+	case Protocol:
+		e.Protocol = protocol(s)
 	case Query:
 		e.Query = strings.TrimPrefix(s, "?")
 	case APIKey:
@@ -166,8 +190,6 @@ func stringField(f Field, e *accesslog.Entry) *string {
 		return &e.Path
 	case URL:
 		return &e.URL
-	case Protocol:
-		return &e.Protocol
 	case Service:
 		return &e.Service
 	case Route:
@@ -209,6 +231,21 @@ func joinPort(e *accesslog.Entry, port string, arena *accesslog.Arena) {
 	e.Upstream = unsafe.String(unsafe.SliceData(b), len(b))
 }
 
+// protocol completes a version that stands alone.
+func protocol(s string) string {
+	switch s {
+	case "1.0":
+		return "HTTP/1.0"
+	case "1.1":
+		return "HTTP/1.1"
+	case "2", "2.0":
+		return "HTTP/2.0"
+	case "3", "3.0":
+		return "HTTP/3.0"
+	}
+	return s
+}
+
 // setHost keeps a port that was logged with the host in the authority.
 func setHost(e *accesslog.Entry, s string) {
 	authority := e.Authority
@@ -234,7 +271,14 @@ func bad(reason accesslog.Reason, f Field) error {
 	return &accesslog.ParseError{Reason: reason, Detail: f.String()}
 }
 
+// unmeasured reports whether s stands for a number that isn't known: "+12", as
+// HAProxy writes "at least 12" of what still goes on (option logasap), and N/A.
+func unmeasured(s string) bool { return s[0] == '+' || s == "N/A" }
+
 func setInt(r *Rule, s string, e *accesslog.Entry) (bool, error) {
+	if s == "N/A" {
+		return false, nil
+	}
 	if r.Field == UpstreamStatus {
 		s = lastOf(s)
 		if s == "-" {
@@ -262,10 +306,9 @@ func setInt(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	return true, nil
 }
 
-// setSize takes "+12", as HAProxy writes "at least 12" of what still goes on
-// (option logasap), to mean "not measured", like a negative size.
+// setSize takes a negative size to mean "not measured".
 func setSize(r *Rule, s string, e *accesslog.Entry) (bool, error) {
-	if s[0] == '+' {
+	if unmeasured(s) {
 		return false, nil
 	}
 	n, ok := accesslog.ParseDecimal(s, 0)
@@ -283,12 +326,13 @@ func setSize(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	return true, nil
 }
 
-// setDuration takes a negative duration, and "+12", to mean "not measured"; see setSize.
+// setDuration takes a negative duration to mean "not measured".
 func setDuration(r *Rule, s string, e *accesslog.Entry) (bool, error) {
-	if s[0] == '+' {
+	if unmeasured(s) {
 		return false, nil
 	}
-	ns, some, ok := sum(s, r.Unit.exp10())
+	s, unit := cutUnit(s, r.Unit)
+	ns, some, ok := sum(s, unit.exp10())
 	if !ok {
 		return false, bad(accesslog.ReasonBadNumber, r.Field)
 	}
@@ -307,6 +351,27 @@ func setDuration(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		e.Latency.Gateway = v
 	}
 	return true, nil
+}
+
+// cutUnit takes a unit off that stands behind the number itself, as in 0.25s.
+func cutUnit(s string, u Unit) (string, Unit) {
+	n := len(s)
+	if s[n-1] != 's' || n < 2 {
+		return s, u
+	}
+	switch {
+	case s[n-2]-'0' <= 9:
+		return s[:n-1], Seconds
+	case strings.HasSuffix(s, "ms"):
+		return s[:n-2], Milliseconds
+	case strings.HasSuffix(s, "µs"):
+		return s[:n-len("µs")], Microseconds
+	case strings.HasSuffix(s, "us"):
+		return s[:n-2], Microseconds
+	case strings.HasSuffix(s, "ns"):
+		return s[:n-2], Nanoseconds
+	}
+	return s, u
 }
 
 // sum adds the values of a list such as nginx's "0.001, 0.120 : 0.300", where a
@@ -361,6 +426,9 @@ func (w *Setter) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	t, ok := w.parseTime(r, s)
 	if !ok {
 		return false, bad(accesslog.ReasonBadTime, r.Field)
+	}
+	if r.Field == StartTime {
+		w.start = t
 	}
 	switch {
 	case r.Field != Timestamp && w.won[Timestamp] != 0, r.Field == LoggedTime && w.won[StartTime] != 0:
