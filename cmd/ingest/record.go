@@ -292,4 +292,12 @@ func (p *decodePrinter) span(s *trace.Span) {
 		p.key("attributes")
 		p.row = append(p.row, b...)
 	}
+	if len(s.Events) > 0 {
+		p.key("events")
+		p.row = s.AppendEvents(p.row)
+	}
+	if len(s.Links) > 0 {
+		p.key("links")
+		p.row = s.AppendLinks(p.row)
+	}
 }

@@ -212,6 +212,8 @@ type spanRows struct {
 	httpStatus                         *proto.ColUInt16
 	weight                             *proto.ColFloat32
 	attrs                              *attributes
+	events, links                      *proto.ColStr
+	buf                                []byte
 }
 
 func newSpanRows() *spanRows {
@@ -236,6 +238,7 @@ func newSpanRows() *spanRows {
 	r.weight = add(t, "weight", new(proto.ColFloat32))
 	r.attrs = add(t, "attributes", &attributes{keys: newDictionary()})
 	t.strings = append(t.strings, &r.attrs.values)
+	r.events, r.links = t.text("events"), t.text("links")
 	return r
 }
 
@@ -265,6 +268,16 @@ func (r *spanRows) append(topic *ingest.TopicConfig, c ingest.Coordinates, s *tr
 		r.attrs.add(a.Key, a.Value)
 	}
 	r.attrs.end()
+	r.buf = r.buf[:0]
+	if len(s.Events) > 0 {
+		r.buf = s.AppendEvents(r.buf)
+	}
+	r.events.AppendBytes(r.buf)
+	r.buf = r.buf[:0]
+	if len(s.Links) > 0 {
+		r.buf = s.AppendLinks(r.buf)
+	}
+	r.links.AppendBytes(r.buf)
 }
 
 // deadRows are rows of dead_letter.

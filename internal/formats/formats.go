@@ -26,7 +26,9 @@ import (
 	"gatewatch/internal/accesslog/w3c"
 	"gatewatch/internal/accesslog/zoraxy"
 	"gatewatch/internal/trace"
+	"gatewatch/internal/trace/jaeger"
 	"gatewatch/internal/trace/otlp"
+	"gatewatch/internal/trace/zipkin"
 )
 
 // A Format is a name that a topic's configuration can give.
@@ -59,10 +61,19 @@ func All() []Format {
 	) {
 		fs = append(fs, Format{Format: f})
 	}
-	const otlpDoc = "https://opentelemetry.io/docs/specs/otlp/"
+	const (
+		otlpDoc   = "https://opentelemetry.io/docs/specs/otlp/"
+		jaegerDoc = "https://github.com/jaegertracing/jaeger-idl/blob/main/proto/api_v2/model.proto"
+		zipkinDoc = "https://github.com/openzipkin/zipkin-api/blob/master/zipkin.proto"
+	)
 	return append(fs,
 		Format{accesslog.Format{Name: "otlp_proto", Summary: "OpenTelemetry spans, protobuf", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewProto() }},
 		Format{accesslog.Format{Name: "otlp_json", Summary: "OpenTelemetry spans, JSON", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewJSON() }},
+		Format{accesslog.Format{Name: "jaeger_trace_json", Summary: "Jaeger spans, JSON: one, a batch, a trace, or the query API's", Doc: jaegerDoc}, func() trace.Decoder { return jaeger.NewJSON() }},
+		Format{accesslog.Format{Name: "jaeger_proto", Summary: "Jaeger spans, protobuf: one, or a batch", Doc: jaegerDoc}, func() trace.Decoder { return jaeger.NewProto() }},
+		Format{accesslog.Format{Name: "zipkin_v1_json", Summary: "Zipkin spans, JSON of version 1", Doc: "https://zipkin.io/zipkin-api/v1.html"}, func() trace.Decoder { return zipkin.NewJSONv1() }},
+		Format{accesslog.Format{Name: "zipkin_v2_json", Summary: "Zipkin spans, JSON of version 2", Doc: zipkinDoc}, func() trace.Decoder { return zipkin.NewJSON() }},
+		Format{accesslog.Format{Name: "zipkin_v2_proto", Summary: "Zipkin spans, protobuf", Doc: zipkinDoc}, func() trace.Decoder { return zipkin.NewProto() }},
 	)
 }
 

@@ -19,13 +19,26 @@ func (r *Redactor) Redact(s *Span) {
 		s.DBQuery = maskLiterals(s.DBQuery)
 	}
 	s.Message = maskEmail(s.Message)
-	kept := s.Attrs[:0]
-	for _, a := range s.Attrs {
+	s.Attrs = redactAttrs(s.Attrs)
+	for i := range s.Events {
+		e := &s.Events[i]
+		e.Name = maskEmail(e.Name)
+		e.Attrs = redactAttrs(e.Attrs)
+	}
+	for i := range s.Links {
+		s.Links[i].Attrs = redactAttrs(s.Links[i].Attrs)
+	}
+}
+
+// redactAttrs masks attributes in place and returns those that may be stored.
+func redactAttrs(attrs []Attr) []Attr {
+	kept := attrs[:0]
+	for _, a := range attrs {
 		if v, keep := redactAttr(a.Key, a.Value); keep {
 			kept = append(kept, Attr{a.Key, v})
 		}
 	}
-	s.Attrs = kept
+	return kept
 }
 
 // redactAttr returns what may be stored of an attribute (OpenTelemetry semantic conventions, attribute registry).

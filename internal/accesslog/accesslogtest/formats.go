@@ -3,19 +3,24 @@ package accesslogtest
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/trace"
 )
 
 // Decoder returns a new decoder of the format of that name.
@@ -62,6 +67,79 @@ func TestFormats(t *testing.T, formats []accesslog.Format) {
 			golden(t, filepath.Join("testdata", f.Name+".golden"), got.Bytes())
 		})
 	}
+}
+
+// TestSpans is TestFormats for a format of spans; it doesn't ask for decoding without allocation.
+func TestSpans(t *testing.T, format string, d trace.Decoder) {
+	t.Helper()
+	s := readSamples(t, format)
+	var got bytes.Buffer
+	for _, line := range s.Lines {
+		msg := []byte(line)
+		var out trace.Spans
+		if err := d.Decode(msg, &out); err != nil {
+			t.Errorf("%.80q: %v", line, err)
+		}
+		fmt.Fprintf(&got, "%s\n", printable(line))
+		for i, span := range out.All() {
+			if i > 0 {
+				got.WriteString("\t--\n")
+			}
+			got.WriteString(dumpValue(span))
+		}
+		got.WriteByte('\n')
+		for i := range msg {
+			CheckSpans(t, d, msg[:i])
+			hurt := append([]byte(nil), msg...)
+			hurt[i] ^= 0x95
+			CheckSpans(t, d, hurt)
+		}
+	}
+	golden(t, filepath.Join("testdata", format+".golden"), got.Bytes())
+}
+
+// printable returns a text line as it is, and base64 of what is none.
+func printable(line string) string {
+	if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == utf8.RuneError }) {
+		return base64.StdEncoding.EncodeToString([]byte(line))
+	}
+	return line
+}
+
+// CheckSpans decodes any message and checks what holds for all: it is what fuzz tests call.
+func CheckSpans(t testing.TB, d trace.Decoder, msg []byte) {
+	t.Helper()
+	var out trace.Spans
+	if err := d.Decode(msg, &out); err != nil {
+		var pe *accesslog.ParseError
+		if !errors.As(err, &pe) || pe.Reason == "" {
+			t.Fatalf("%q: the error %v has no reason", msg, err)
+		}
+		return
+	}
+	for _, s := range out.All() {
+		if s.Duration < 0 || s.HTTPStatus < 0 || s.HTTPStatus > 999 || !(s.Weight >= 1) {
+			t.Fatalf("%q: impossible numbers: %+v", msg, s)
+		}
+		for _, text := range []string{s.Name, s.Service, s.Node, s.Message, s.HTTPRoute, s.DBQuery} {
+			if !utf8.ValidString(text) {
+				t.Fatalf("%q: %q is not UTF-8", msg, text)
+			}
+		}
+	}
+}
+
+// FuzzSpans decodes mutated sample messages of formats of spans, by name.
+func FuzzSpans(f *testing.F, decoders map[string]trace.Decoder) {
+	names := slices.Sorted(maps.Keys(decoders))
+	for i, name := range names {
+		for _, line := range readSamples(f, name).Lines {
+			f.Add(uint8(i), []byte(line))
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, msg []byte) {
+		CheckSpans(t, decoders[names[int(which)%len(names)]], msg)
+	})
 }
 
 // Fuzz decodes mutated sample lines with every format of a package.
@@ -162,9 +240,11 @@ func readSamples(t testing.TB, format string) *Samples {
 }
 
 // dump writes what is present in e, a field a line.
-func dump(e *accesslog.Entry) string {
+func dump(e *accesslog.Entry) string { return dumpValue(*e) }
+
+func dumpValue(v any) string {
 	var b strings.Builder
-	dumpStruct(&b, "", reflect.ValueOf(*e))
+	dumpStruct(&b, "", reflect.ValueOf(v))
 	return b.String()
 }
 
@@ -172,6 +252,12 @@ func dumpStruct(b *strings.Builder, prefix string, v reflect.Value) {
 	for i := range v.NumField() {
 		f, name := v.Field(i), prefix+v.Type().Field(i).Name
 		if f.IsZero() {
+			continue
+		}
+		if f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct && f.Type().Elem() != reflect.TypeFor[trace.Attr]() {
+			for j := range f.Len() {
+				dumpStruct(b, fmt.Sprintf("%s[%d].", name, j), f.Index(j))
+			}
 			continue
 		}
 		if ok := f.Kind() == reflect.Struct && f.NumField() == 2 && f.Type().Field(1).Name == "OK"; ok {
@@ -185,6 +271,14 @@ func dumpStruct(b *strings.Builder, prefix string, v reflect.Value) {
 			fmt.Fprintf(b, "\t%s: %v\n", name, x)
 		case string:
 			fmt.Fprintf(b, "\t%s: %q\n", name, x)
+		case trace.TraceID:
+			fmt.Fprintf(b, "\t%s: %x\n", name, x)
+		case trace.SpanID:
+			fmt.Fprintf(b, "\t%s: %x\n", name, x)
+		case []trace.Attr:
+			for _, a := range x {
+				fmt.Fprintf(b, "\t%s: %q = %q\n", name, a.Key, a.Value)
+			}
 		case [16]byte:
 			fmt.Fprintf(b, "\t%s: %x\n", name, x)
 		case [8]byte:

@@ -55,11 +55,7 @@ const (
 
 // object reads an object; keys that don't matter are skipped.
 func (d *otlpJSON) object(in place) error {
-	if d.scan.Peek() != '{' {
-		_, err := d.scan.Value()
-		return err
-	}
-	if err := d.scan.Open('{'); err != nil {
+	if entered, err := d.scan.Enter('{'); err != nil || !entered {
 		return err
 	}
 	for {
@@ -94,11 +90,7 @@ func (d *otlpJSON) member(in place, key string) error {
 
 // list reads a list of objects.
 func (d *otlpJSON) list(of place) error {
-	if d.scan.Peek() != '[' {
-		_, err := d.scan.Value()
-		return err
-	}
-	if err := d.scan.Open('['); err != nil {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
 		return err
 	}
 	for {
@@ -154,11 +146,7 @@ func (d *otlpJSON) recordMember(key string) error {
 
 // pairs reads a list of {"key": …, "value": {…}}.
 func (d *otlpJSON) pairs(of owner, depth int) error {
-	if d.scan.Peek() != '[' {
-		_, err := d.scan.Value()
-		return err
-	}
-	if err := d.scan.Open('['); err != nil {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
 		return err
 	}
 	for {
@@ -174,11 +162,7 @@ func (d *otlpJSON) pairs(of owner, depth int) error {
 
 // pair reads a KeyValue, whose key may stand behind its value.
 func (d *otlpJSON) pair(of owner, depth int) error {
-	if d.scan.Peek() != '{' {
-		_, err := d.scan.Value()
-		return err
-	}
-	if err := d.scan.Open('{'); err != nil {
+	if entered, err := d.scan.Enter('{'); err != nil || !entered {
 		return err
 	}
 	name, first := "", len(d.records.values)
@@ -212,11 +196,7 @@ func (d *otlpJSON) pair(of owner, depth int) error {
 
 // any reads the AnyValue of a key.
 func (d *otlpJSON) any(name string, of owner, depth int) error {
-	if d.scan.Peek() != '{' {
-		_, err := d.scan.Value()
-		return err
-	}
-	if err := d.scan.Open('{'); err != nil {
+	if entered, err := d.scan.Enter('{'); err != nil || !entered {
 		return err
 	}
 	for {

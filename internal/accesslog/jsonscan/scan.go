@@ -94,6 +94,15 @@ func (s *Scanner) Open(c byte) error {
 	return nil
 }
 
+// Enter enters an object ('{') or array ('['), or passes over a value that is neither.
+func (s *Scanner) Enter(c byte) (bool, error) {
+	if s.peek() != c {
+		_, err := s.Value()
+		return false, err
+	}
+	return true, s.Open(c)
+}
+
 // Key returns the next key of the open object; ok is false at its end.
 func (s *Scanner) Key() (key string, ok bool, err error) {
 	more, err := s.More('}')

@@ -158,7 +158,7 @@ func balanced(s string) bool {
 			return false
 		}
 		s = strings.TrimLeft(s, " ")
-		end := -1
+		var end int
 		switch {
 		case strings.HasPrefix(s, `"`):
 			if end = closing(s[1:]); end < 0 {

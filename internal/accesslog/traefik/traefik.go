@@ -112,7 +112,8 @@ func newCLF(o accesslog.Options) (accesslog.Decoder, error) {
 		text(` "`), variable(field.Referer, logformat.Any), text(`" "`), variable(field.UserAgent, logformat.Any), text(`" `),
 	}
 	server := []logformat.Part{
-		{Name: "count", Kind: logformat.Number}, text(` "`), variable(field.Route, logformat.Any),
+		{Name: "count", Kind: logformat.Number},
+		text(` "`), variable(field.Route, logformat.Any),
 		text(`" "`), variable(field.Upstream, logformat.Any), text(`" `), variable(field.Latency, logformat.Number), text("ms"),
 	}
 	rest := []logformat.Part{{Name: "rest", Kind: logformat.Any}}

@@ -122,7 +122,7 @@ func (d *Decoder) Decode(msg []byte, out *accesslog.Entries) error {
 	return nil
 }
 
-// directive reads a line that starts with #, such as #Fields: date time …
+// directive reads a line that starts with #, such as "#Fields: date time".
 func (d *Decoder) directive(line string) error {
 	name, value, ok := strings.Cut(line[1:], ":")
 	if !ok {

@@ -81,6 +81,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.span (
     node             LowCardinality(String) CODEC(ZSTD(1)),
     weight           Float32 COMMENT 'how many spans this one stands for' CODEC(ZSTD(1)),
     attributes       Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    events           String COMMENT 'JSON: time, name, attributes of each; empty if none' CODEC(ZSTD(1)),
+    links            String COMMENT 'JSON: trace_id, span_id, attributes of each; empty if none' CODEC(ZSTD(1)),
     INDEX trace_id_index trace_id TYPE bloom_filter(0.01) GRANULARITY 4,
     INDEX kafka_offset_index kafka_offset TYPE minmax GRANULARITY 8
 ) ENGINE = MergeTree

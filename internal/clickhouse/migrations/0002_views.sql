@@ -68,7 +68,7 @@ CREATE OR REPLACE VIEW {{database}}.v_span AS
 SELECT
     ts, tenant, environment, lower(hex(s.trace_id)) AS trace_id, lower(hex(s.span_id)) AS span_id,
     lower(hex(s.parent_span_id)) AS parent_span_id, service, name, kind, duration_us, status, status_message,
-    http_method, http_route, http_status, db_system, db_query, peer, node, weight, attributes,
+    http_method, http_route, http_status, db_system, db_query, peer, node, weight, attributes, events, links,
     topic, kafka_partition, kafka_offset, kafka_time
 FROM {{database}}.span AS s;
 

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -143,16 +142,32 @@ func fill(s *trace.Span, p ptrace.Span, res *resource) {
 	s.Start, s.Duration = times(uint64(p.StartTimestamp()), uint64(p.EndTimestamp()))
 	s.Status = statusOf(p.Status().Code())
 	s.Message = p.Status().Message()
-	s.Weight = weight(p.TraceState().AsRaw())
+	s.SetTraceState(p.TraceState().AsRaw())
 	s.Attrs = append(s.Attrs, res.attrs...)
-	var query queryText
-	p.Attributes().Range(func(k string, v pcommon.Value) bool {
-		if !set(s, &query, k, v) {
-			s.Attrs = append(s.Attrs, trace.Attr{Key: k, Value: v.AsString()})
-		}
+	own := len(s.Attrs)
+	s.Attrs = appendAttrs(s.Attrs, p.Attributes())
+	s.ReadConventions(own)
+	events := p.Events()
+	for i := range events.Len() {
+		from, e := events.At(i), s.AddEvent()
+		e.Name = from.Name()
+		e.Time, _ = times(uint64(from.Timestamp()), 0)
+		e.Attrs = appendAttrs(e.Attrs, from.Attributes())
+	}
+	links := p.Links()
+	for i := range links.Len() {
+		from, l := links.At(i), s.AddLink()
+		l.TraceID, l.SpanID = trace.TraceID(from.TraceID()), trace.SpanID(from.SpanID())
+		l.Attrs = appendAttrs(l.Attrs, from.Attributes())
+	}
+}
+
+func appendAttrs(attrs []trace.Attr, m pcommon.Map) []trace.Attr {
+	m.Range(func(k string, v pcommon.Value) bool {
+		attrs = append(attrs, trace.Attr{Key: k, Value: v.AsString()})
 		return true
 	})
-	s.DBQuery = query.best()
+	return attrs
 }
 
 // times turns OTLP's nanoseconds into a start and a duration that is never negative.
@@ -191,110 +206,4 @@ func statusOf(c ptrace.StatusCode) trace.Status {
 		return trace.StatusError
 	}
 	return trace.StatusUnset
-}
-
-// queryText keeps the candidates for Span.DBQuery, the most useful first.
-type queryText [3]string
-
-func (q *queryText) best() string {
-	for _, s := range q {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
-// set fills the field that attribute k stands for, the stable name winning
-// over the older one, and reports whether there is such a field.
-func set(s *trace.Span, q *queryText, k string, v pcommon.Value) bool {
-	switch k {
-	case "http.request.method":
-		s.HTTPMethod = v.AsString()
-	case "http.method":
-		fallback(&s.HTTPMethod, v)
-	case "http.route":
-		s.HTTPRoute = v.AsString()
-	case "http.response.status_code":
-		s.HTTPStatus = statusCode(v)
-	case "http.status_code":
-		if s.HTTPStatus == 0 {
-			s.HTTPStatus = statusCode(v)
-		}
-	case "db.system.name":
-		s.DBSystem = v.AsString()
-	case "db.system":
-		fallback(&s.DBSystem, v)
-	case "db.query.summary":
-		q[0] = v.AsString()
-	case "db.query.text":
-		q[1] = v.AsString()
-	case "db.statement":
-		q[2] = v.AsString()
-	case "peer.service", "service.peer.name":
-		s.Peer = v.AsString()
-	case "server.address", "net.peer.name":
-		// On the serving side this is the server itself.
-		if s.Kind != trace.KindClient && s.Kind != trace.KindProducer {
-			return false
-		}
-		fallback(&s.Peer, v)
-	default:
-		return false
-	}
-	return true
-}
-
-func fallback(field *string, v pcommon.Value) {
-	if *field == "" {
-		*field = v.AsString()
-	}
-}
-
-func statusCode(v pcommon.Value) int {
-	n := int64(0)
-	if v.Type() == pcommon.ValueTypeInt {
-		n = v.Int()
-	} else if i, err := strconv.ParseInt(v.AsString(), 10, 64); err == nil {
-		n = i
-	}
-	if n < 100 || n > 999 {
-		return 0
-	}
-	return int(n)
-}
-
-// weight reads how many spans one stands for from the OpenTelemetry entry of a
-// tracestate: th, a rejection threshold of up to 14 hexadecimal digits
-// (TraceState: Probability Sampling), or the older p, a power of two.
-func weight(state string) float64 {
-	for member := range strings.SplitSeq(state, ",") {
-		value, ok := strings.CutPrefix(strings.TrimSpace(member), "ot=")
-		if !ok {
-			continue
-		}
-		for sub := range strings.SplitSeq(value, ";") {
-			if w := subWeight(sub); w > 0 {
-				return w
-			}
-		}
-	}
-	return 1
-}
-
-func subWeight(sub string) float64 {
-	if th, ok := strings.CutPrefix(sub, "th:"); ok && len(th) >= 1 && len(th) <= 14 {
-		t, err := strconv.ParseUint(th, 16, 64)
-		if err != nil {
-			return 0
-		}
-		t <<= 4 * (14 - len(th))
-		return (1 << 56) / float64((1<<56)-t)
-	}
-	if p, ok := strings.CutPrefix(sub, "p:"); ok {
-		if n, err := strconv.ParseUint(p, 10, 8); err == nil && n <= 62 {
-			return float64(uint64(1) << n)
-		}
-	}
-	return 0
 }

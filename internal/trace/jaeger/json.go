@@ -1,0 +1,684 @@
+// Package jaeger decodes spans of Jaeger: the JSON encoding of its model, one
+// span, a batch or a trace at a time, as its Kafka collector writes it; the
+// JSON of its query API and UI; and the protobuf of the same model.
+package jaeger
+
+import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/jsonscan"
+	"gatewatch/internal/trace"
+)
+
+// JSON decodes the model's JSON (https://github.com/jaegertracing/jaeger-idl/blob/main/proto/api_v2/model.proto)
+// and the query API's (https://www.jaegertracing.io/docs/latest/apis/).
+type JSON struct {
+	scan      jsonscan.Scanner
+	arena     *accesslog.Arena
+	processes []process // of the trace or batch at hand
+	ids       []string  // of the process of each span of it, empty for one of its own
+}
+
+// A process is who reported a span.
+type process struct {
+	id, service string
+	attrs       []trace.Attr
+}
+
+// NewJSON returns a decoder of JSON.
+func NewJSON() *JSON { return &JSON{} }
+
+func bad(reason accesslog.Reason, detail string) error {
+	return &accesslog.ParseError{Reason: reason, Detail: detail}
+}
+
+// Decode implements trace.Decoder.
+func (d *JSON) Decode(msg []byte, out *trace.Spans) error {
+	d.scan.Reset(msg, &out.Arena)
+	d.arena = &out.Arena
+	start := len(out.All())
+	if d.scan.Peek() == '[' {
+		if err := d.traces(out); err != nil {
+			return err
+		}
+	} else if err := d.trace(out); err != nil {
+		return err
+	}
+	if err := d.scan.End(); err != nil {
+		return err
+	}
+	if len(out.All()) == start {
+		return bad(accesslog.ReasonWrongFormat, "JSON without spans")
+	}
+	return nil
+}
+
+// traces reads a list of traces.
+func (d *JSON) traces(out *trace.Spans) error {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
+		return err
+	}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if err := d.trace(out); err != nil {
+			return err
+		}
+	}
+}
+
+// trace reads one span, a batch {"spans": [], "process": {}}, a trace
+// {"spans": [], "processes": {}} or a list of traces {"data": []}.
+func (d *JSON) trace(out *trace.Spans) error {
+	if err := d.scan.Open('{'); err != nil {
+		return err
+	}
+	start := len(out.All())
+	d.processes, d.ids = d.processes[:0], d.ids[:0]
+	var single *spanParts
+	id := "" // of the trace, which says it or each span
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		switch key {
+		case "data":
+			err = d.traces(out)
+			start = len(out.All()) // they are done
+		case "traceId", "traceID":
+			var v jsonscan.Value
+			v, err = d.scan.Value()
+			id = v.Text
+		case "spans":
+			err = d.spans(out)
+		case "process":
+			if single == nil {
+				err = d.process("")
+			} else {
+				err = d.ownProcess(single)
+			}
+		case "processes", "processMap":
+			err = d.processMap()
+		default:
+			if single == nil && ofSpan(key) {
+				single = &spanParts{span: out.Next()}
+				d.ids = append(d.ids, "")
+			}
+			err = d.member(single, key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if single != nil {
+		single.span.TraceID, _ = traceID(id)
+		if err := single.check(); err != nil {
+			return err
+		}
+	}
+	d.finish(out.All()[start:])
+	return nil
+}
+
+// ofSpan reports whether a key is one of a span's, and of nothing around it.
+func ofSpan(key string) bool {
+	switch key {
+	case "spanId", "spanID", "operationName", "references", "startTime", "duration", "tags", "logs":
+		return true
+	}
+	return false
+}
+
+// finish gives spans the process that they name, or the batch's.
+func (d *JSON) finish(spans []trace.Span) {
+	for i := range spans {
+		s := &spans[i]
+		if i < len(d.ids) && s.Service == "" {
+			for j := range d.processes {
+				if p := &d.processes[j]; p.id == d.ids[i] {
+					s.Service = p.service
+					s.Attrs = append(s.Attrs, p.attrs...)
+				}
+			}
+		}
+		finish(s)
+	}
+}
+
+// finish reads what tags say of s.
+func finish(s *trace.Span) {
+	failed := false
+	kept := s.Attrs[:0]
+	for _, a := range s.Attrs {
+		switch a.Key {
+		case "span.kind":
+			s.Kind = kindOf(a.Value)
+			continue
+		case "error":
+			failed = failed || a.Value == "true"
+		case "hostname", "host.name":
+			if s.Node == "" {
+				s.Node = a.Value
+			}
+		}
+		kept = append(kept, a)
+	}
+	s.Attrs = kept
+	if failed {
+		s.Status = trace.StatusError // the tag error beats all others
+	}
+	stated := s.ReadStatus()
+	s.ReadConventions(0)
+	if !stated {
+		s.Status = s.StatusOfHTTP()
+	}
+}
+
+func kindOf(text string) trace.Kind {
+	switch text {
+	case "client":
+		return trace.KindClient
+	case "server":
+		return trace.KindServer
+	case "producer":
+		return trace.KindProducer
+	case "consumer":
+		return trace.KindConsumer
+	case "internal":
+		return trace.KindInternal
+	}
+	return trace.KindUnspecified
+}
+
+// spans reads a list of spans.
+func (d *JSON) spans(out *trace.Spans) error {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
+		return err
+	}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if err := d.scan.Open('{'); err != nil {
+			return err
+		}
+		parts := spanParts{span: out.Next()}
+		d.ids = append(d.ids, "")
+		if err := d.span(&parts); err != nil {
+			return err
+		}
+	}
+}
+
+// spanParts is a span as it is read.
+type spanParts struct {
+	span *trace.Span
+}
+
+func (p *spanParts) check() error {
+	if p.span.TraceID.IsZero() || p.span.SpanID.IsZero() {
+		return bad(accesslog.ReasonWrongFormat, "a span without trace id or span id")
+	}
+	return nil
+}
+
+// span reads the members of an open object.
+func (d *JSON) span(p *spanParts) error {
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return p.check()
+		}
+		if key == "process" {
+			err = d.ownProcess(p)
+		} else {
+			err = d.member(p, key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// member reads a member of a span; p is nil if the object is none.
+func (d *JSON) member(p *spanParts, key string) error {
+	if p == nil {
+		_, err := d.scan.Value()
+		return err
+	}
+	s := p.span
+	switch key {
+	case "references":
+		return d.references(s)
+	case "tags":
+		return d.tags(&s.Attrs)
+	case "logs":
+		return d.logs(s)
+	}
+	v, err := d.scan.Value()
+	if err != nil || v.Kind != jsonscan.String && v.Kind != jsonscan.Number {
+		return err
+	}
+	ok := true
+	switch key {
+	case "traceId", "traceID":
+		s.TraceID, ok = traceID(v.Text)
+	case "spanId", "spanID":
+		s.SpanID, ok = spanID(v.Text)
+	case "parentSpanID", "parentSpanId":
+		if v.Text != "" && s.ParentID.IsZero() {
+			s.ParentID, ok = spanID(v.Text)
+		}
+	case "operationName":
+		s.Name = v.Text
+	case "processId", "processID":
+		d.ids[len(d.ids)-1] = v.Text
+	case "startTime":
+		s.Start, ok = timeOf(v)
+	case "duration":
+		s.Duration, ok = durationOf(v)
+	}
+	if !ok {
+		return bad(accesslog.ReasonBadNumber, key)
+	}
+	return nil
+}
+
+// traceID reads an id in base64, as the model's JSON has it, or in
+// hexadecimal without leading zeros, as the query API may.
+func traceID(text string) (id trace.TraceID, ok bool) {
+	if len(text) <= 32 && padHex(id[:], text) {
+		return id, id != trace.TraceID{}
+	}
+	ok = fromBase64(id[:], text)
+	return id, ok
+}
+
+func spanID(text string) (id trace.SpanID, ok bool) {
+	if len(text) <= 16 && padHex(id[:], text) {
+		return id, true
+	}
+	return id, fromBase64(id[:], text)
+}
+
+// padHex reads hexadecimal digits into the end of dst. A text of twelve or
+// twenty-four with an equals sign is base64, and no text is both.
+func padHex(dst []byte, text string) bool {
+	if text == "" {
+		return false
+	}
+	for i := range len(text) {
+		c := text[len(text)-1-i]
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			clear(dst)
+			return false
+		}
+		dst[len(dst)-1-i/2] |= c << (4 * (i % 2))
+	}
+	return true
+}
+
+func fromBase64(dst []byte, text string) bool {
+	var buf [24]byte
+	if base64.StdEncoding.DecodedLen(len(text)) > len(buf) {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(buf[:], []byte(text))
+	if err != nil || n > len(dst) {
+		return false
+	}
+	copy(dst[len(dst)-n:], buf[:n])
+	return true
+}
+
+// timeOf reads RFC 3339, or microseconds since 1970.
+func timeOf(v jsonscan.Value) (time.Time, bool) {
+	if v.Kind == jsonscan.String && strings.IndexByte(v.Text, '-') > 0 {
+		t, err := time.Parse(time.RFC3339Nano, v.Text)
+		return t.UTC(), err == nil
+	}
+	ns, ok := accesslog.ParseDecimal(v.Text, 3)
+	if !ok || ns <= 0 {
+		return time.Time{}, ok
+	}
+	return time.Unix(0, ns).UTC(), true
+}
+
+// durationOf reads 0.022938s or 22938000ns, or microseconds.
+func durationOf(v jsonscan.Value) (time.Duration, bool) {
+	if v.Kind == jsonscan.String && strings.HasSuffix(v.Text, "s") {
+		t, err := time.ParseDuration(v.Text)
+		return max(t, 0), err == nil
+	}
+	ns, ok := accesslog.ParseDecimal(v.Text, 3)
+	return time.Duration(max(ns, 0)), ok
+}
+
+// references reads the parent, and what else the span refers to.
+func (d *JSON) references(s *trace.Span) error {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
+		return err
+	}
+	refs := references{span: s}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if entered, err := d.scan.Enter('{'); err != nil {
+			return err
+		} else if !entered {
+			continue
+		}
+		r, err := d.reference()
+		if err != nil {
+			return err
+		}
+		refs.add(r)
+	}
+}
+
+func (d *JSON) reference() (r reference, err error) {
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil || !ok {
+			return r, err
+		}
+		v, err := d.scan.Value()
+		if err != nil {
+			return r, err
+		}
+		switch key {
+		case "traceId", "traceID":
+			r.trace, _ = traceID(v.Text)
+		case "spanId", "spanID":
+			r.span, _ = spanID(v.Text)
+		case "refType":
+			r.follows = v.Text == "FOLLOWS_FROM" || v.Text == "1"
+		}
+	}
+}
+
+// A reference is one that a span has to another.
+type reference struct {
+	trace   trace.TraceID
+	span    trace.SpanID
+	follows bool
+}
+
+// references sorts them: the first CHILD_OF is the parent, without any the
+// first FOLLOWS_FROM of the same trace; the others are links.
+type references struct {
+	span   *trace.Span
+	parent reference
+}
+
+func (rs *references) add(r reference) {
+	if r.span.IsZero() {
+		return
+	}
+	if same := r.trace == rs.span.TraceID || r.trace.IsZero() || rs.span.TraceID.IsZero(); same {
+		if rs.parent.span.IsZero() || rs.parent.follows && !r.follows {
+			if !rs.parent.span.IsZero() {
+				rs.link(rs.parent)
+			}
+			rs.parent, rs.span.ParentID = r, r.span
+			return
+		}
+	}
+	rs.link(r)
+}
+
+func (rs *references) link(r reference) {
+	l := rs.span.AddLink()
+	l.TraceID, l.SpanID = r.trace, r.span
+}
+
+// tags reads a list of {"key": …, "vType": …, "vStr": …}, or {"key", "type", "value"}.
+func (d *JSON) tags(attrs *[]trace.Attr) error {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
+		return err
+	}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if entered, err := d.scan.Enter('{'); err != nil {
+			return err
+		} else if !entered {
+			continue
+		}
+		a, err := d.tag()
+		if err != nil {
+			return err
+		}
+		*attrs = append(*attrs, a)
+	}
+}
+
+func (d *JSON) tag() (a trace.Attr, err error) {
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil || !ok {
+			return a, err
+		}
+		v, err := d.scan.Value()
+		if err != nil {
+			return a, err
+		}
+		switch key {
+		case "key":
+			a.Key = v.Text
+		case "vStr", "vBool", "vInt64", "vFloat64", "vBinary", "value":
+			switch v.Kind {
+			case jsonscan.True:
+				a.Value = "true"
+			case jsonscan.False:
+				a.Value = "false"
+			default:
+				a.Value = v.Text
+			}
+		}
+	}
+}
+
+// logs reads a list of {"timestamp": …, "fields": [tags]}.
+func (d *JSON) logs(s *trace.Span) error {
+	if entered, err := d.scan.Enter('['); err != nil || !entered {
+		return err
+	}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if entered, err := d.scan.Enter('{'); err != nil {
+			return err
+		} else if !entered {
+			continue
+		}
+		if err := d.log(s.AddEvent()); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *JSON) log(e *trace.Event) error {
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			nameEvent(e)
+			return nil
+		}
+		if key == "fields" {
+			if err := d.tags(&e.Attrs); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := d.scan.Value()
+		if err != nil {
+			return err
+		}
+		if key == "timestamp" {
+			e.Time, _ = timeOf(v)
+		}
+	}
+}
+
+// nameEvent takes the field event, or message, for the event's name
+// (OpenTracing semantic conventions, log fields).
+func nameEvent(e *trace.Event) {
+	for _, name := range [...]string{"event", "message"} {
+		for _, a := range e.Attrs {
+			if e.Name == "" && a.Key == name {
+				e.Name = a.Value
+			}
+		}
+	}
+}
+
+// ownProcess reads the process inside a span.
+func (d *JSON) ownProcess(p *spanParts) error {
+	n := len(d.processes)
+	if err := d.process(""); err != nil {
+		return err
+	}
+	if len(d.processes) > n {
+		own := &d.processes[n]
+		p.span.Service = own.service
+		p.span.Attrs = append(p.span.Attrs, own.attrs...)
+		d.processes = d.processes[:n]
+	}
+	return nil
+}
+
+// process reads {"serviceName": …, "tags": []} under an id.
+func (d *JSON) process(id string) error {
+	if entered, err := d.scan.Enter('{'); err != nil || !entered {
+		return err
+	}
+	if len(d.processes) < cap(d.processes) {
+		d.processes = d.processes[:len(d.processes)+1]
+	} else {
+		d.processes = append(d.processes, process{})
+	}
+	p := &d.processes[len(d.processes)-1]
+	*p = process{id: id, attrs: p.attrs[:0]}
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil || !ok {
+			return err
+		}
+		switch key {
+		case "tags":
+			err = d.tags(&p.attrs)
+		default:
+			var v jsonscan.Value
+			if v, err = d.scan.Value(); key == "serviceName" {
+				p.service = v.Text
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// processMap reads {"p1": {…}, …}, or the list of {"processId", "process"} that a model's trace has.
+func (d *JSON) processMap() error {
+	if d.scan.Peek() == '[' {
+		return d.processList()
+	}
+	if entered, err := d.scan.Enter('{'); err != nil || !entered {
+		return err
+	}
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil || !ok {
+			return err
+		}
+		if err := d.process(key); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *JSON) processList() error {
+	if err := d.scan.Open('['); err != nil {
+		return err
+	}
+	for {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if entered, err := d.scan.Enter('{'); err != nil {
+			return err
+		} else if !entered {
+			continue
+		}
+		if err := d.mapping(); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *JSON) mapping() error {
+	id, n := "", len(d.processes)
+	for {
+		key, ok, err := d.scan.Key()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if len(d.processes) > n {
+				d.processes[n].id = id
+			}
+			return nil
+		}
+		if key == "process" {
+			if err := d.process(""); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := d.scan.Value()
+		if err != nil {
+			return err
+		}
+		if key == "processId" || key == "processID" {
+			id = v.Text
+		}
+	}
+}
+
+// decimal returns n as text in the arena.
+func decimal(n int64, arena *accesslog.Arena) []byte {
+	b := strconv.AppendInt(arena.Grow(20), n, 10)
+	arena.Keep(b)
+	return b
+}
