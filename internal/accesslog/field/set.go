@@ -133,42 +133,8 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		setUpstream(e, s)
 	case UpstreamPort:
 		w.upstreamPort = s
-	case TraceID:
-		id, ok := trace.ParseTraceID(s)
-		if ok {
-			e.TraceID = id
-		}
-		return ok, nil
-	case SpanID:
-		id, ok := trace.ParseSpanID(s)
-		if ok {
-			e.SpanID = id
-		}
-		return ok, nil
-	case TraceContext:
-		if strings.Contains(s, "Root=") {
-			e.TraceHeader = s
-		}
-		id, span, ok := trace.ParseContext(s)
-		if ok {
-			e.TraceID, e.SpanID = id, span
-		}
-		return ok, nil
-	case DatadogTraceID, DatadogSpanID:
-		id, ok := trace.ParseDatadogID(s)
-		switch {
-		case ok && r.Field == DatadogTraceID:
-			e.TraceID = trace.DatadogTraceID(id)
-		case ok:
-			e.SpanID = trace.DatadogSpanID(id)
-		}
-		return ok, nil
-	case Traceparent:
-		id, span, ok := trace.ParseTraceparent(s)
-		if ok {
-			e.TraceID, e.SpanID = id, span
-		}
-		return ok, nil
+	case TraceID, SpanID, Traceparent, TraceContext, DatadogTraceID, DatadogSpanID:
+		return setIDs(r.Field, s, e), nil
 	case Protocol:
 		e.Protocol = protocol(s)
 	case Query:
@@ -216,6 +182,45 @@ func stringField(f Field, e *accesslog.Entry) *string {
 		return &e.Region
 	}
 	return &e.APIVersion
+}
+
+// setIDs reports whether s held the ids that field f is made of. Ids that
+// aren't valid are absent: the request has a trace of its own then.
+func setIDs(f Field, s string, e *accesslog.Entry) bool {
+	switch f {
+	case TraceID:
+		id, ok := trace.ParseTraceID(s)
+		if ok {
+			e.TraceID = id
+		}
+		return ok
+	case SpanID:
+		id, ok := trace.ParseSpanID(s)
+		if ok {
+			e.SpanID = id
+		}
+		return ok
+	case DatadogTraceID, DatadogSpanID:
+		id, ok := trace.ParseDatadogID(s)
+		switch {
+		case ok && f == DatadogTraceID:
+			e.TraceID = trace.DatadogTraceID(id)
+		case ok:
+			e.SpanID = trace.DatadogSpanID(id)
+		}
+		return ok
+	}
+	parse := trace.ParseContext
+	if f == Traceparent {
+		parse = trace.ParseTraceparent
+	} else if strings.Contains(s, "Root=") {
+		e.TraceHeader = s
+	}
+	id, span, ok := parse(s)
+	if ok {
+		e.TraceID, e.SpanID = id, span
+	}
+	return ok
 }
 
 // joinPort puts the port behind the upstream's address.

@@ -244,3 +244,10 @@ func (d *Proto) process(f wire.Fields, attrs *[]trace.Attr) (service string, err
 	}
 	return service, f.Err()
 }
+
+// decimal returns n as text in the arena.
+func decimal(n int64, arena *accesslog.Arena) []byte {
+	b := strconv.AppendInt(arena.Grow(20), n, 10)
+	arena.Keep(b)
+	return b
+}
