@@ -99,7 +99,7 @@ func checkStatic(cfg *config.Config) error {
 			faults = append(faults, cfg.Fault(path+".format", "%s", text))
 			continue
 		}
-		if _, err := newDecoder(t, nil); err != nil {
+		if _, err := newDecoder(t, nil, nil); err != nil {
 			faults = append(faults, cfg.Fault(path+".mapping", "%v", err))
 		}
 	}

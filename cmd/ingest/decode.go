@@ -52,15 +52,20 @@ func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
 		return err
 	}
 	if f.list {
+		fmt.Fprintf(env.Stdout, "%-26s %s\n", formatAuto, "one of those below that need nothing more, found out from the first messages")
 		for _, known := range formats.All() {
-			fmt.Fprintf(env.Stdout, "%-16s %s\n", known.Name, known.Summary)
+			summary := known.Summary
+			if known.Needs != "" {
+				summary += " (needs " + known.Needs + ")"
+			}
+			fmt.Fprintf(env.Stdout, "%-26s %s\n", known.Name, summary)
 		}
 		return nil
 	}
 	if f.topic.Format == "" || fs.NArg() > 0 {
 		return daemon.Usagef("decode reads standard input and needs --format; --formats lists the names")
 	}
-	d, err := f.decoder()
+	d, err := f.decoder(env.Stderr)
 	if err != nil {
 		return daemon.Usage(err)
 	}
@@ -76,7 +81,7 @@ func runDecode(ctx context.Context, env *daemon.Env, args []string) error {
 }
 
 // decoder makes the decoder that `run` would use.
-func (f *decodeFlags) decoder() (*decodePrinter, error) {
+func (f *decodeFlags) decoder(stderr io.Writer) (*decodePrinter, error) {
 	if f.mapping != "" {
 		b, err := os.ReadFile(f.mapping)
 		if err != nil {
@@ -106,7 +111,9 @@ func (f *decodeFlags) decoder() (*decodePrinter, error) {
 	if !f.redact {
 		given = nil
 	}
-	d, err := newDecoder(f.topic, given)
+	d, err := newDecoder(f.topic, given, func(format, why string) {
+		fmt.Fprintf(stderr, "format %s: %s\n", format, why)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func decodeOne(t *testing.T, format, msg string) *ingest.Records {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDecoder(topic, n)
+	d, err := newDecoder(topic, n, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,13 +34,18 @@ func newEntryDecoder(t ingest.TopicConfig, f formats.Format) (accesslog.Decoder,
 type decoder struct {
 	entries   accesslog.Decoder
 	spans     trace.Decoder
+	inflate   envelope.Inflater
 	normalise *normalise.Normaliser // nil keeps entries and spans as logged
 	redact    *trace.Redactor
 }
 
 // newDecoder returns what reads the messages of topic t. With a nil normaliser
-// records come back as they were logged, which only `decode --redact=false` may show.
-func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser) (ingest.Decoder, error) {
+// records come back as they were logged, which only `decode --redact=false` may
+// show. report hears which format auto has settled on.
+func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser, report func(format, why string)) (ingest.Decoder, error) {
+	if t.Format == formatAuto {
+		return newAutoDecoder(t, n, report)
+	}
 	f, err := formats.Find(t.Format)
 	if err != nil {
 		return nil, err
@@ -72,6 +77,14 @@ func newNormaliser(t ingest.TopicConfig, c ingest.Config, pepper []byte) (*norma
 
 // Decode implements ingest.Decoder.
 func (d *decoder) Decode(msg []byte, out *ingest.Records) error {
+	arena := &out.Entries.Arena
+	if d.spans != nil {
+		arena = &out.Spans.Arena
+	}
+	msg, err := d.inflate.Inflate(msg, arena)
+	if err != nil {
+		return err
+	}
 	if d.spans != nil {
 		if err := d.spans.Decode(msg, &out.Spans); err != nil {
 			return err

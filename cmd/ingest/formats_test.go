@@ -19,7 +19,7 @@ func topicDecoder(t testing.TB, topic ingest.TopicConfig) ingest.Decoder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDecoder(topic, n)
+	d, err := newDecoder(topic, n, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestMappedJSON(t *testing.T) {
 		"needs a mapping":   {},
 		"path \"a\": named": {"status": {Path: "a"}, "method": {Path: "a"}},
 	} {
-		_, err := newDecoder(ingest.TopicConfig{Format: "json", Mapping: m}, nil)
+		_, err := newDecoder(ingest.TopicConfig{Format: "json", Mapping: m}, nil, nil)
 		if err == nil || !strings.Contains(err.Error(), fault) {
 			t.Errorf("%v: %v, want %q", m, err, fault)
 		}

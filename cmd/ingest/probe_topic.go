@@ -140,7 +140,7 @@ func read(t ingest.TopicConfig, f formats.Format, messages []ingest.Message, pep
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDecoder(t, n)
+	d, err := newDecoder(t, n, nil)
 	if err != nil {
 		return nil, err
 	}

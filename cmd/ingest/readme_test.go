@@ -41,9 +41,9 @@ func TestReadmeConfiguration(t *testing.T) {
 func TestReadmeFormats(t *testing.T) {
 	text := readText(t, "../../README.md")
 	_, text, _ = strings.Cut(text, "\nFormats: ")
-	text, _, _ = strings.Cut(text, "Envelopes")
+	text, _, _ = strings.Cut(text, "With `format: auto`")
 	var named []string
-	for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("`([a-z_0-9]+)`").FindAllStringSubmatch(text, -1) {
 		named = append(named, m[1])
 	}
 	var known []string

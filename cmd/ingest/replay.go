@@ -67,7 +67,9 @@ func (d *deadLetters) replay(ctx context.Context, dry bool) error {
 			if err != nil {
 				return nil, err
 			}
-			return newDecoder(t, n)
+			return newDecoder(t, n, func(format, why string) {
+				log.Info("format found out", "topic", t.Name, "format", format, "why", why)
+			})
 		},
 	}}
 	for id, offsets := range deadOffsets(letters) {

@@ -134,7 +134,9 @@ func (d *ingestDaemon) ingest(ctx context.Context, sink ingest.Sink, deps ingest
 		if err != nil {
 			return nil, err
 		}
-		return newDecoder(t, n)
+		return newDecoder(t, n, func(format, why string) {
+			d.log.Info("format found out", "topic", t.Name, "format", format, "why", why)
+		})
 	}
 	deps.Mask = maskExcerpt
 	if d.cfg.Ingest.DeadLetterTopic != "" {

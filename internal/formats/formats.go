@@ -71,8 +71,8 @@ func All() []Format {
 		Format{accesslog.Format{Name: "otlp_json", Summary: "OpenTelemetry spans, JSON", Doc: otlpDoc}, func() trace.Decoder { return otlp.NewJSON() }},
 		Format{accesslog.Format{Name: "jaeger_trace_json", Summary: "Jaeger spans, JSON: one, a batch, a trace, or the query API's", Doc: jaegerDoc}, func() trace.Decoder { return jaeger.NewJSON() }},
 		Format{accesslog.Format{Name: "jaeger_proto", Summary: "Jaeger spans, protobuf: one, or a batch", Doc: jaegerDoc}, func() trace.Decoder { return jaeger.NewProto() }},
-		Format{accesslog.Format{Name: "zipkin_v1_json", Summary: "Zipkin spans, JSON of version 1", Doc: "https://zipkin.io/zipkin-api/v1.html"}, func() trace.Decoder { return zipkin.NewJSONv1() }},
 		Format{accesslog.Format{Name: "zipkin_v2_json", Summary: "Zipkin spans, JSON of version 2", Doc: zipkinDoc}, func() trace.Decoder { return zipkin.NewJSON() }},
+		Format{accesslog.Format{Name: "zipkin_v1_json", Summary: "Zipkin spans, JSON of version 1", Doc: "https://zipkin.io/zipkin-api/v1.html"}, func() trace.Decoder { return zipkin.NewJSONv1() }},
 		Format{accesslog.Format{Name: "zipkin_v2_proto", Summary: "Zipkin spans, protobuf", Doc: zipkinDoc}, func() trace.Decoder { return zipkin.NewProto() }},
 	)
 }

@@ -122,6 +122,9 @@ func names(s string, e *accesslog.Entry) error {
 		}
 		return nil
 	}
+	if strings.HasSuffix(user, " -") {
+		return fault(accesslog.ReasonSyntax, "more than three names before the time")
+	}
 	e.Consumer.ID = present(strings.Trim(user, " "))
 	return nil
 }

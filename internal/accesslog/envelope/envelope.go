@@ -1,6 +1,7 @@
 // Package envelope takes log lines out of what shippers wrap around them:
 // Fluent Bit and Fluentd (`log`, `message`), Filebeat, Vector, Docker's
-// json-file, the prefix of CRI container logs and the header of syslog messages. What the shipper knows about
+// json-file, the prefix of CRI container logs, the header of syslog messages and
+// CloudEvents. What the shipper knows about
 // host, pod and namespace fills the node and service of entries without them.
 package envelope
 

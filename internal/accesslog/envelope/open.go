@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 	"unsafe"
 
@@ -29,7 +30,7 @@ func open(msg []byte, arena *accesslog.Arena) (contents, error) {
 		}
 		return in, nil
 	}
-	o := opener{in: &in}
+	o := opener{in: &in, arena: arena}
 	o.scan.Reset(msg, arena)
 	if err := o.object(""); err != nil {
 		return in, err
@@ -53,9 +54,10 @@ func containerLine(s string) string {
 }
 
 type opener struct {
-	scan jsonscan.Scanner
-	in   *contents
-	rank int // of the payload that was found
+	scan  jsonscan.Scanner
+	arena *accesslog.Arena
+	in    *contents
+	rank  int // of the payload that was found
 }
 
 // object reads an object whose keys are below prefix ("", "kubernetes." …).
@@ -100,7 +102,7 @@ func inner(prefix, key string) string {
 }
 
 func (o *opener) take(prefix, key string, v jsonscan.Value) {
-	if v.Kind == jsonscan.Object && prefix == "" && (key == "log" || key == "message") {
+	if v.Kind == jsonscan.Object && prefix == "" && (key == "log" || key == "message" || key == "data") {
 		o.payload(1, v.Text)
 	}
 	if v.Kind != jsonscan.String {
@@ -140,7 +142,9 @@ func (o *opener) takeTop(key, text string) {
 		o.payload(4, text)
 	case "message":
 		o.payload(3, text)
-	case "MESSAGE", "line", "_raw":
+	case "data_base64":
+		o.payload(2, o.fromBase64(text))
+	case "MESSAGE", "line", "_raw", "data":
 		o.payload(2, text)
 	case "host", "hostname", "_HOSTNAME":
 		o.in.host = text
@@ -149,6 +153,17 @@ func (o *opener) takeTop(key, text string) {
 	case "namespace", "namespace_name":
 		o.in.namespace = text
 	}
+}
+
+// fromBase64 returns the bytes of a CloudEvent's data_base64 in the arena; empty if it is broken.
+func (o *opener) fromBase64(text string) string {
+	b := o.arena.Grow(base64.StdEncoding.DecodedLen(len(text)))
+	b, err := base64.StdEncoding.AppendDecode(b, unsafe.Slice(unsafe.StringData(text), len(text)))
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	o.arena.Keep(b)
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 func (o *opener) takeKubernetes(key, text string) {

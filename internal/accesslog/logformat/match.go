@@ -35,7 +35,7 @@ func (m *matcher) from(t *Template, i int, s string) bool {
 		if i+1 < len(t.Parts) {
 			next = t.Parts[i+1].Literal
 		}
-		if (p.Kind == Any || p.Kind == Address) && next != "" {
+		if (p.Kind == Any || p.Kind == Address || p.Kind == User) && next != "" {
 			return m.search(t, i, s, next)
 		}
 		n := extent(p.Kind, s, next)
@@ -60,8 +60,11 @@ func (m *matcher) search(t *Template, i int, s, next string) bool {
 		}
 		m.budget--
 		at += n
-		if t.Parts[i].Kind == Address && strings.IndexByte(s[:at], ' ') >= 0 {
+		if t.Parts[i].Kind == Address && !isAddress(s[:at]) {
 			return false
+		}
+		if t.Parts[i].Kind == User && strings.HasSuffix(s[:at], " -") {
+			continue
 		}
 		if m.from(t, i+1, s[at:]) {
 			m.values[i] = s[:at]
@@ -116,6 +119,21 @@ func word(s, next string) int {
 		}
 	}
 	return end
+}
+
+// isAddress reports whether s may be an IP address, a Unix socket or a dash.
+func isAddress(s string) bool {
+	if strings.HasPrefix(s, "unix:") {
+		return strings.IndexByte(s, ' ') < 0
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c|0x20 >= 'a' && c|0x20 <= 'f', c == '.', c == ':', c == '%', c == '[', c == ']', c == '-':
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // list ends where a word has neither comma nor " : " behind it.

@@ -41,7 +41,8 @@ type Kind uint8
 const (
 	Any     Kind = iota // to where the rest of the template fits; between quotes to the closing one
 	Word                // no space, nor the text that follows
-	Address             // no space, but maybe the text that follows: a colon after an IPv6 address
+	Address             // an IP address, a Unix socket or a dash; maybe followed by a colon and the port
+	User                // a name, maybe with spaces, but no dash behind one: that is an absent name behind something else
 	Letters             // letters, dash and underscore: a method
 	Number              // digits, sign, point; or a dash
 	List                // words, a comma or " : " between them, as nginx writes the tries of a request

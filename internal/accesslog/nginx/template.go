@@ -39,6 +39,7 @@ var kinds = map[string]logformat.Kind{
 	"upstream_response_time":   logformat.List,
 	"upstream_status":          logformat.List,
 
+	"remote_user":           logformat.User,
 	"remote_addr":           logformat.Address,
 	"realip_remote_addr":    logformat.Address,
 	"host":                  logformat.Word,

@@ -98,7 +98,7 @@ func newCLF(o accesslog.Options) (accesslog.Decoder, error) {
 	}
 	text := func(s string) logformat.Part { return logformat.Part{Literal: s} }
 	client := []logformat.Part{
-		variable(field.ClientIP, logformat.Word), text(" - "), variable(field.Consumer, logformat.Any),
+		variable(field.ClientIP, logformat.Word), text(" - "), variable(field.Consumer, logformat.User),
 		text(" ["), variable(field.StartTime, logformat.Local), text(`] "`),
 	}
 	request := []logformat.Part{
