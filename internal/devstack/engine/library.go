@@ -14,7 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
+
+	"gatewatch/internal/devstack/cache"
 )
 
 const libraryVersion = "26.7.3-stable.1"
@@ -31,16 +32,6 @@ func libraries(platform string) (library, bool) {
 	return library{}, false
 }
 
-// cacheDir is where gatewatch keeps what it fetches for development.
-func cacheDir() (string, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the cache folder: %w", err)
-	}
-	dir := filepath.Join(base, "gatewatch")
-	return dir, os.MkdirAll(dir, 0o755)
-}
-
 // Library returns the path of libchdb.so, fetching the pinned package through
 // npm into the user's cache folder the first time. Progress goes to log.
 func Library(ctx context.Context, log io.Writer) (string, error) {
@@ -48,16 +39,16 @@ func Library(ctx context.Context, log io.Writer) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("no embedded ClickHouse for %s/%s: install clickhouse and put it on PATH", runtime.GOOS, runtime.GOARCH)
 	}
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "libchdb-"+libraryVersion)
+	dir = filepath.Join(dir, "libchdb-"+libraryVersion)
 	so := filepath.Join(dir, "libchdb.so")
 	if _, err := os.Stat(so); err == nil {
 		return so, nil
 	}
-	unlock, err := lock(dir + ".lock")
+	unlock, err := cache.Lock(dir + ".lock")
 	if err != nil {
 		return "", err
 	}
@@ -147,32 +138,19 @@ func writeFile(path string, r io.Reader) error {
 	return f.Close()
 }
 
-// lock takes an exclusive lock on a file, waiting for other processes.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
-}
-
 // host returns the path of the enginehost binary, building it from the checkout
 // that the working folder is in. The Go build cache makes this quick.
 func host(ctx context.Context) (string, error) {
-	cache, err := cacheDir()
+	dir, err := cache.Dir()
 	if err != nil {
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(cache, "enginehost.lock"))
+	unlock, err := cache.Lock(filepath.Join(dir, "enginehost.lock"))
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	bin := filepath.Join(cache, "enginehost")
+	bin := filepath.Join(dir, "enginehost")
 	tmp := fmt.Sprintf("%s.%d", bin, os.Getpid())
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", tmp, "gatewatch/internal/devtools/enginehost")
 	if out, err := cmd.CombinedOutput(); err != nil {
