@@ -40,7 +40,7 @@ var layers = []layer{
 		"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/time",
 	}, io: true},
 	{name: "PRODUCTS", packages: []string{"clickhouse", "kafka", "alertmanager"}, imports: []string{"NOUNS", "VERBS"}, libraries: []string{"*"}, io: true},
-	{name: "DECODERS", packages: []string{"accesslog/*", "trace/*", "formats"}, imports: []string{"NOUNS", "DECODERS"}, libraries: []string{"*"}},
+	{name: "DECODERS", packages: []string{"accesslog/*", "trace/*", "consumer/*", "formats"}, imports: []string{"NOUNS", "DECODERS"}, libraries: []string{"*"}},
 	{name: "PLUMBING", packages: []string{"daemon", "config"}, imports: []string{"VERBS", "PRODUCTS", "PLUMBING"}, libraries: []string{"*"}, io: true},
 	{name: "TESTING", packages: []string{
 		"loadgen", "loadgen/*", "devstack", "devstack/*", "devtools/*", "devtools/*/*", "e2e",

@@ -43,8 +43,11 @@ type decoder struct {
 // records come back as they were logged, which only `decode --redact=false` may
 // show. report hears which format auto has settled on.
 func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser, report func(format, why string)) (ingest.Decoder, error) {
-	if t.Format == formatAuto {
+	switch t.Format {
+	case formatAuto:
 		return newAutoDecoder(t, n, report)
+	case formatKeyEvents:
+		return &keyDecoder{normalise: n}, nil
 	}
 	f, err := formats.Find(t.Format)
 	if err != nil {

@@ -33,6 +33,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "decode", Summary: "read messages from standard input and print their fields", Run: runDecode},
 			{Name: "verify", Summary: "prove that nothing was lost or doubled", Run: runVerify},
 			{Name: "status", Summary: "partitions, lag and how far each topic is complete", Run: runStatus},
+			{Name: "import", Summary: "read a CSV file of API keys and their consumers", Run: runImport},
 			{Name: "dead-letters", Summary: "list, show or replay messages that could not be read", Run: runDeadLetters},
 		},
 	}

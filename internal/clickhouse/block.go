@@ -3,10 +3,12 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
 )
@@ -20,6 +22,7 @@ type block struct {
 	// Made when the first row of their kind comes.
 	access *accessRows
 	spans  *spanRows
+	keys   *keyRows
 	dead   *deadRows
 }
 
@@ -44,6 +47,14 @@ func (b *block) AppendSpan(c ingest.Coordinates, s *trace.Span) {
 	b.spans.append(&b.topic, c, s)
 }
 
+// AppendKeyEvent implements ingest.Block.
+func (b *block) AppendKeyEvent(c ingest.Coordinates, e *consumer.Event) {
+	if b.keys == nil {
+		b.keys = newKeyRows()
+	}
+	b.keys.append(&b.topic, c, e)
+}
+
 // AppendDeadLetter implements ingest.Block.
 func (b *block) AppendDeadLetter(d *ingest.DeadLetter) {
 	if b.dead == nil {
@@ -60,12 +71,15 @@ type part struct {
 
 // parts returns the tables that have rows, in the order in which they are written.
 func (b *block) parts() []part {
-	ps := make([]part, 0, 3)
+	ps := make([]part, 0, 4)
 	if b.access != nil && b.access.rows() > 0 {
 		ps = append(ps, part{&b.access.table, &b.access.origin})
 	}
 	if b.spans != nil && b.spans.rows() > 0 {
 		ps = append(ps, part{&b.spans.table, &b.spans.origin})
+	}
+	if b.keys != nil && b.keys.rows() > 0 {
+		ps = append(ps, part{&b.keys.table, &b.keys.origin})
 	}
 	if b.dead != nil && b.dead.rows() > 0 {
 		ps = append(ps, part{&b.dead.table, &b.dead.origin})
@@ -82,6 +96,9 @@ func (b *block) Rows() int {
 	if b.spans != nil {
 		n += b.spans.rows()
 	}
+	if b.keys != nil {
+		n += b.keys.rows()
+	}
 	if b.dead != nil {
 		n += b.dead.rows()
 	}
@@ -97,6 +114,9 @@ func (b *block) Bytes() int {
 	if b.spans != nil {
 		n += b.spans.bytes()
 	}
+	if b.keys != nil {
+		n += b.keys.bytes()
+	}
 	if b.dead != nil {
 		n += b.dead.bytes()
 	}
@@ -110,6 +130,9 @@ func (b *block) Reset() {
 	}
 	if b.spans != nil {
 		b.spans.reset()
+	}
+	if b.keys != nil {
+		b.keys.reset()
 	}
 	if b.dead != nil {
 		b.dead.reset()
@@ -131,6 +154,21 @@ func (b *block) Insert(ctx context.Context, l ingest.LedgerEntry) error {
 		}
 	}
 	return b.writer.insert(ctx, "ledger", ledgerInput(l, token), token)
+}
+
+// InsertKeyEvents writes events that come from a file. The same events with the
+// same token count once. What they know of Kafka is the topic, which names the file.
+func (w *Writer) InsertKeyEvents(ctx context.Context, topic ingest.TopicConfig, events []consumer.Event, at time.Time, token string) error {
+	r := newKeyRows()
+	for i := range events {
+		e := events[i]
+		if e.Time.IsZero() {
+			e.Time = at
+		}
+		r.append(&topic, ingest.Coordinates{KafkaTime: at, Offset: int64(i)}, &e)
+	}
+	r.setPartition(0)
+	return w.insert(ctx, r.name, r.input, token)
 }
 
 // ledgerInput is a block of the one row that accounts for a range.

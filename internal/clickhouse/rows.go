@@ -4,6 +4,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
 )
@@ -278,6 +279,43 @@ func (r *spanRows) append(topic *ingest.TopicConfig, c ingest.Coordinates, s *tr
 		r.buf = s.AppendLinks(r.buf)
 	}
 	r.links.AppendBytes(r.buf)
+}
+
+// keyRows are rows of key_event.
+type keyRows struct {
+	table
+	origin
+	at                        *instant
+	tenant, environment       *dictionary
+	keyID                     *proto.ColFixedStr16
+	action                    *enum
+	consumer, plan, tier, who *dictionary
+}
+
+func newKeyRows() *keyRows {
+	r := &keyRows{table: table{name: "key_event", fixed: 80}}
+	t := &r.table
+	r.origin = newOrigin(t)
+	r.at = add(t, "time", newInstant(proto.PrecisionMilli))
+	r.tenant, r.environment = t.dictionary("tenant"), t.dictionary("environment")
+	r.keyID = add(t, "key_id", new(proto.ColFixedStr16))
+	r.action = t.enum("action", enumType([]consumer.Action{0, consumer.Created, consumer.Updated, consumer.Revoked}))
+	r.consumer, r.plan = t.dictionary("consumer"), t.dictionary("plan")
+	r.tier, r.who = t.dictionary("tier"), t.dictionary("owner")
+	return r
+}
+
+func (r *keyRows) append(topic *ingest.TopicConfig, c ingest.Coordinates, e *consumer.Event) {
+	r.origin.append(topic.Name, c)
+	r.at.append(e.Time)
+	r.tenant.append(topic.Tenant)
+	r.environment.append(topic.Environment)
+	r.keyID.Append(e.KeyID)
+	r.action.Append(int8(e.Action))
+	r.consumer.append(e.Consumer)
+	r.plan.append(e.Plan)
+	r.tier.append(e.Tier)
+	r.who.append(e.Owner)
 }
 
 // deadRows are rows of dead_letter.

@@ -71,7 +71,15 @@ func (w *worker) add(b *batch, m *Message) {
 		b.see(spans[i].Start)
 		b.block.AppendSpan(Coordinates{m.Offset, m.Time, i}, &spans[i])
 	}
-	b.rows += int64(len(entries) + len(spans))
+	for i := range w.records.KeyEvents {
+		e := &w.records.KeyEvents[i]
+		if e.Time.IsZero() {
+			e.Time = m.Time
+		}
+		b.see(e.Time)
+		b.block.AppendKeyEvent(Coordinates{m.Offset, m.Time, i}, e)
+	}
+	b.rows += int64(len(entries) + len(spans) + len(w.records.KeyEvents))
 }
 
 func (b *batch) see(t time.Time) {
@@ -87,6 +95,7 @@ func (b *batch) see(t time.Time) {
 func (w *worker) read(m *Message) error {
 	w.records.Entries.Reset()
 	w.records.Spans.Reset()
+	w.records.KeyEvents = w.records.KeyEvents[:0]
 	if err := w.decode(m); err != nil {
 		return err
 	}

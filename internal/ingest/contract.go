@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/consumer"
 	"gatewatch/internal/trace"
 )
 
@@ -102,6 +103,7 @@ type LedgerEntry struct {
 type Block interface {
 	AppendEntry(c Coordinates, e *accesslog.Entry)
 	AppendSpan(c Coordinates, s *trace.Span)
+	AppendKeyEvent(c Coordinates, e *consumer.Event)
 	AppendDeadLetter(d *DeadLetter)
 	// Rows and Bytes say how large the block is, dead letters included.
 	Rows() int
@@ -133,8 +135,9 @@ var ErrFenced = errors.New("another member owns this partition")
 
 // Records is what one message holds. The zero value is ready for use.
 type Records struct {
-	Entries accesslog.Entries
-	Spans   trace.Spans
+	Entries   accesslog.Entries
+	Spans     trace.Spans
+	KeyEvents []consumer.Event
 }
 
 // A Decoder reads one message, in whatever envelope, and normalises its

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/consumer"
 	"gatewatch/internal/trace"
 )
 
@@ -103,6 +104,7 @@ type block struct {
 
 func (b *block) AppendEntry(c Coordinates, _ *accesslog.Entry) { b.rows = append(b.rows, c.Offset) }
 func (b *block) AppendSpan(Coordinates, *trace.Span)           {}
+func (b *block) AppendKeyEvent(Coordinates, *consumer.Event)   {}
 func (b *block) AppendDeadLetter(d *DeadLetter)                { b.dead = append(b.dead, d.Offset) }
 func (b *block) Rows() int                                     { return len(b.rows) + len(b.dead) }
 func (b *block) Bytes() int                                    { return 1000 * b.Rows() }

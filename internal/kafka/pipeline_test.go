@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
 )
@@ -47,11 +48,12 @@ func (b *tokenBlock) AppendEntry(_ ingest.Coordinates, e *accesslog.Entry) {
 	}
 	b.rows = append(b.rows, n)
 }
-func (b *tokenBlock) AppendSpan(ingest.Coordinates, *trace.Span) {}
-func (b *tokenBlock) AppendDeadLetter(*ingest.DeadLetter)        { b.dead++ }
-func (b *tokenBlock) Rows() int                                  { return len(b.rows) + b.dead }
-func (b *tokenBlock) Bytes() int                                 { return 100 * b.Rows() }
-func (b *tokenBlock) Reset()                                     { b.rows, b.dead = b.rows[:0], 0 }
+func (b *tokenBlock) AppendSpan(ingest.Coordinates, *trace.Span)         {}
+func (b *tokenBlock) AppendKeyEvent(ingest.Coordinates, *consumer.Event) {}
+func (b *tokenBlock) AppendDeadLetter(*ingest.DeadLetter)                { b.dead++ }
+func (b *tokenBlock) Rows() int                                          { return len(b.rows) + b.dead }
+func (b *tokenBlock) Bytes() int                                         { return 100 * b.Rows() }
+func (b *tokenBlock) Reset()                                             { b.rows, b.dead = b.rows[:0], 0 }
 
 func (b *tokenBlock) Insert(_ context.Context, l ingest.LedgerEntry) error {
 	time.Sleep(rand.N(50 * time.Millisecond))

@@ -69,6 +69,15 @@ func (k *keys) id(key string, t time.Time) [16]byte {
 	return id
 }
 
+// KeyIDs returns the ids that a key has, one for each pepper.
+func (n *Normaliser) KeyIDs(key string) [][16]byte {
+	var ids [][16]byte
+	for i := range n.keys.peppers {
+		ids = append(ids, n.keys.hash(&n.keys.peppers[i], key))
+	}
+	return ids
+}
+
 func (k *keys) hash(p *pepper, text string) (id [16]byte) {
 	p.mac.Reset()
 	p.mac.Write(unsafe.Slice(unsafe.StringData(text), len(text))) // never fails, doesn't keep or change it

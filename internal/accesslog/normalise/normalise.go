@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/accesslog/jsonscan"
 )
 
 // Modes of Config.ClientIP.
@@ -56,6 +57,8 @@ type Normaliser struct {
 	routes *routes
 	keys   keys
 	allow  map[string]bool
+	scan   jsonscan.Scanner
+	hosts  map[string]string
 }
 
 // New returns a normaliser, or says what is wrong with cfg.
@@ -71,7 +74,7 @@ func New(cfg Config) (*Normaliser, error) {
 	if cfg.LearnedRoutes == 0 {
 		cfg.LearnedRoutes = 300
 	}
-	n := &Normaliser{cfg: cfg, keys: newKeys(cfg.Peppers), allow: make(map[string]bool)}
+	n := &Normaliser{cfg: cfg, keys: newKeys(cfg.Peppers), allow: make(map[string]bool), hosts: make(map[string]string)}
 	for _, name := range cfg.QueryAllow {
 		n.allow[name] = true
 	}
@@ -94,9 +97,44 @@ func (n *Normaliser) Normalise(e *accesslog.Entry, arena *accesslog.Arena) {
 	if e.Method != "" && !registered(e.Method) {
 		e.Method = "OTHER"
 	}
-	n.identify(e)
+	n.limitHost(e)
+	n.identify(e, arena)
 	n.mask(e, arena)
 	n.address(e)
+}
+
+// OtherHost is the host of a request whose host is one too many: clients send
+// what they like, and each name would be a dictionary entry.
+const OtherHost = "{other}"
+
+// maxHosts bounds how many hosts a topic has.
+const maxHosts = 2000
+
+// limitHost keeps the hosts that came first. New ones come only from requests
+// that some route answered: scanners send any name.
+func (n *Normaliser) limitHost(e *accesslog.Entry) {
+	if e.Host == "" {
+		return
+	}
+	if known, ok := n.hosts[e.Host]; ok {
+		e.Host = known
+		return
+	}
+	if len(n.hosts) >= maxHosts || unanswered(e) {
+		e.Host, e.Authority = OtherHost, ""
+		return
+	}
+	host := strings.Clone(clip(e.Host, maxName))
+	n.hosts[host] = host
+}
+
+// unanswered reports whether no route answered the request.
+func unanswered(e *accesslog.Entry) bool {
+	switch e.Outcome.Class {
+	case accesslog.ClientNotFound, accesslog.ClientBadRequest, accesslog.GatewayNoRoute, accesslog.GatewayPolicy:
+		return true
+	}
+	return false
 }
 
 func fillIn(field *string, value string) {
@@ -119,17 +157,6 @@ func complete(e *accesslog.Entry) {
 	}
 	if e.Outcome == (accesslog.Outcome{}) {
 		e.Outcome = accesslog.Infer(e)
-	}
-}
-
-// identify replaces the API key by its hash, and an e-mail address as consumer by a pseudonym.
-func (n *Normaliser) identify(e *accesslog.Entry) {
-	if e.APIKey != "" {
-		e.Consumer.KeyID = n.keys.id(e.APIKey, e.Time)
-		e.APIKey = ""
-	}
-	if strings.IndexByte(e.Consumer.ID, '@') >= 0 {
-		e.Consumer.ID = n.keys.pseudonym(e.Consumer.ID, e.Time)
 	}
 }
 

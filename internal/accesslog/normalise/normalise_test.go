@@ -1,6 +1,8 @@
 package normalise_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -216,4 +218,75 @@ func FuzzNormalise(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whom a credential names is the consumer, and its hash stays the same while tokens change.
+func TestIdentity(t *testing.T) {
+	jwt := func(claims string) string {
+		return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+	}
+	n, err := normalise.New(normalise.Config{Peppers: []normalise.Pepper{{Secret: bytes.Repeat([]byte("p"), 32)}}, ClientIP: normalise.ClientIPNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyOf := func(e accesslog.Entry) (string, [16]byte) {
+		var arena accesslog.Arena
+		n.Normalise(&e, &arena)
+		if e.APIKey != "" {
+			t.Errorf("the key %q is still there", e.APIKey)
+		}
+		return strings.Clone(e.Consumer.ID), e.Consumer.KeyID
+	}
+	_, app := keyOf(accesslog.Entry{APIKey: jwt(`{"sub":"u1","client_id":"app","exp":1}`)})
+	for _, c := range []struct {
+		entry    accesslog.Entry
+		consumer string
+		sameKey  bool // as the app's
+	}{
+		{accesslog.Entry{APIKey: jwt(`{"client_id":"app","exp":2}`)}, "app", true},
+		{accesslog.Entry{APIKey: jwt(`{"azp":"app","sub":"u2"}`)}, "app", true},
+		{accesslog.Entry{APIKey: jwt(`{"sub":"app"}`)}, "app", true},
+		{accesslog.Entry{APIKey: jwt(`{"iss":"x"}`)}, "", false},
+		{accesslog.Entry{APIKey: "eyJ.!!!.x"}, "", false},
+		{accesslog.Entry{APIKey: jwt(`{"sub":"app"}`), Consumer: accesslog.Consumer{ID: "named"}}, "named", true},
+		{accesslog.Entry{APIKey: "Basic " + base64.StdEncoding.EncodeToString([]byte("app:s3cret"))}, "app", true},
+		{accesslog.Entry{APIKey: "Basic !!!"}, "", false},
+		{accesslog.Entry{APIKey: "AWS4-HMAC-SHA256 Credential=app/20260102/eu-west-1/execute-api/aws4_request, SignedHeaders=host, Signature=ab"}, "app", true},
+		{accesslog.Entry{Query: "page=1&api_key=app"}, "", true},
+		{accesslog.Entry{Query: "key="}, "", false},
+	} {
+		consumer, key := keyOf(c.entry)
+		if consumer != c.consumer || (key == app) != c.sameKey {
+			t.Errorf("%+v: consumer %q, the app's key %v; want %q, %v", c.entry, consumer, key == app, c.consumer, c.sameKey)
+		}
+	}
+}
+
+// Hosts are limited: what scanners send, and what comes after too many, is one host.
+func TestHosts(t *testing.T) {
+	n, err := normalise.New(normalise.Config{ClientIP: normalise.ClientIPNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := func(name string, status int) string {
+		var arena accesslog.Arena
+		e := accesslog.Entry{Host: name, Status: status, Path: "/"}
+		n.Normalise(&e, &arena)
+		return e.Host
+	}
+	if got := host("scanner.example", 404); got != normalise.OtherHost {
+		t.Errorf("an unknown host with a 404 is %s", got)
+	}
+	if host("api.example", 200); host("api.example", 404) != "api.example" {
+		t.Error("a known host isn't kept")
+	}
+	for i := range 5000 {
+		host(fmt.Sprintf("h%d.example", i), 200)
+	}
+	if got := host("one-more.example", 200); got != normalise.OtherHost {
+		t.Errorf("after 5,000 hosts another is %s", got)
+	}
+	if got := host("api.example", 200); got != "api.example" {
+		t.Errorf("an early host is %s", got)
+	}
 }

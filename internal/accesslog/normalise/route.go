@@ -130,8 +130,7 @@ func (r *routes) learn(e *accesslog.Entry) string {
 	if t, ok := known[string(r.scratch)]; ok {
 		return t
 	}
-	switch e.Outcome.Class {
-	case accesslog.ClientNotFound, accesslog.ClientBadRequest, accesslog.GatewayNoRoute, accesslog.GatewayPolicy:
+	if unanswered(e) {
 		return OverflowRoute
 	}
 	if len(known) >= r.limit || known == nil && len(r.learned) >= maxServices {
