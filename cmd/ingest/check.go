@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,8 +88,9 @@ func checkStatic(cfg *config.Config) error {
 	var faults []error
 	for i, t := range cfg.Kafka.Topics {
 		path := fmt.Sprintf("kafka.topics[%d]", i)
-		if _, err := formats.Find(t.Format); err != nil {
-			names := make([]string, 0)
+		f, err := formats.Find(t.Format)
+		if err != nil && t.Format != formatAuto && t.Format != formatKeyEvents {
+			names := []string{formatAuto, formatKeyEvents}
 			for _, f := range formats.All() {
 				names = append(names, f.Name)
 			}
@@ -100,7 +102,10 @@ func checkStatic(cfg *config.Config) error {
 			continue
 		}
 		if _, err := newDecoder(t, nil, nil); err != nil {
-			faults = append(faults, cfg.Fault(path+".mapping", "%v", err))
+			faults = append(faults, cfg.Fault(path+"."+cmp.Or(f.Needs, "format"), "%v", err))
+		}
+		if _, err := newNormaliser(t, cfg.Ingest, make([]byte, 32)); err != nil {
+			faults = append(faults, cfg.Fault(path, "%v", err))
 		}
 	}
 	for _, f := range []struct{ path, file string }{

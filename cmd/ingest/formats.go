@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"gatewatch/internal/accesslog"
@@ -72,9 +74,21 @@ func newNormaliser(t ingest.TopicConfig, c ingest.Config, pepper []byte) (*norma
 	if len(pepper) == 0 {
 		return nil, errors.New("a pepper is needed to hash API keys")
 	}
+	routes := slices.Clone(t.Routes)
+	for _, file := range t.OpenAPI {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("openapi: %w", err)
+		}
+		more, err := normalise.OpenAPIRoutes(text)
+		if err != nil {
+			return nil, fmt.Errorf("openapi: %s: %w", file, err)
+		}
+		routes = append(routes, more...)
+	}
 	return normalise.New(normalise.Config{
 		Peppers: []normalise.Pepper{{Secret: pepper}}, ClientIP: c.ClientIP, QueryAllow: c.QueryAllow,
-		Routes: t.Routes, Service: t.Service, Node: t.Node, Region: t.Region,
+		Routes: routes, Service: t.Service, Node: t.Node, Region: t.Region,
 	})
 }
 

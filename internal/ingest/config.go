@@ -42,7 +42,8 @@ type Config struct {
 type TopicConfig struct {
 	// Name of the topic.
 	Name string `yaml:"name"`
-	// Format of its messages; `gatewatch-ingest decode --formats` lists them.
+	// Format of its messages; `gatewatch-ingest decode --formats` lists them. `auto` finds it out
+	// from the first messages; `key_events` are events about API keys.
 	Format string `yaml:"format"`
 	// LogFormat is the gateway's own format string, for formats that are compiled
 	// from it, such as nginx_custom: nginx's log_format, Apache's LogFormat.
@@ -59,6 +60,8 @@ type TopicConfig struct {
 	Mapping map[string]FieldMapping `yaml:"mapping"`
 	// Routes are path templates such as /v1/orders/{id}, for logs without a route.
 	Routes []string `yaml:"routes"`
+	// OpenAPI lists files of OpenAPI documents (2.0 to 3.1) whose paths are routes too.
+	OpenAPI []string `yaml:"openapi"`
 }
 
 // A FieldMapping says where a field is in a JSON object and how to read it.

@@ -290,3 +290,47 @@ func TestHosts(t *testing.T) {
 		t.Errorf("an early host is %s", got)
 	}
 }
+
+func TestOpenAPIRoutes(t *testing.T) {
+	got, err := normalise.OpenAPIRoutes([]byte(`
+openapi: 3.1.0
+servers:
+  - url: https://{region}.api.example/{base}/
+    variables: {region: {default: eu}, base: {default: v2}}
+  - url: /internal
+paths:
+  /orders/{id}: {get: {}, parameters: []}
+  /orders/mine: {get: {}}
+  /files/{name}.json:
+    servers: [{url: https://files.example/f}]
+    get: {}
+    post: {servers: [{url: https://upload.example}]}
+  x-note: {}
+`))
+	want := []string{
+		"GET /f/files/{name}.json", "POST /files/{name}.json", "GET /v2/orders/mine", "GET /internal/orders/mine",
+		"GET /v2/orders/{id}", "GET /internal/orders/{id}",
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	n, err := normalise.New(normalise.Config{ClientIP: normalise.ClientIPNone, Routes: got})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{
+		"/v2/orders/mine": "/v2/orders/mine", "/v2/orders/7": "/v2/orders/{id}", "/internal/orders/abc": "/internal/orders/{id}",
+		"/f/files/a.json": "/f/files/{name}.json", "/v2/other": "/v2/other",
+	} {
+		var arena accesslog.Arena
+		e := accesslog.Entry{Method: "GET", Path: target, Status: 200}
+		if n.Normalise(&e, &arena); e.Route != want {
+			t.Errorf("%s: %s, want %s", target, e.Route, want)
+		}
+	}
+	for _, text := range []string{"", "a: b", "openapi: [", "openapi: 3.0.0\npaths: {/a: {get: {servers: [{url: 'http://[::1'}]}}}"} {
+		if _, err := normalise.OpenAPIRoutes([]byte(text)); err == nil {
+			t.Errorf("%q is taken for a document", text)
+		}
+	}
+}

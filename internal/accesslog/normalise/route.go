@@ -64,7 +64,7 @@ func (s *segment) add(path string, d declared) {
 }
 
 func (s *segment) child(name string) *segment {
-	if strings.HasPrefix(name, "{") || strings.HasPrefix(name, ":") || name == "*" {
+	if strings.Contains(name, "{") || strings.HasPrefix(name, ":") || name == "*" {
 		if s.parameter == nil {
 			s.parameter = &segment{}
 		}
