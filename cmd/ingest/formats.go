@@ -109,7 +109,7 @@ func (d *decoder) Decode(msg []byte, out *ingest.Records) error {
 		if d.redact != nil {
 			spans := out.Spans.All()
 			for i := range spans {
-				d.redact.Redact(&spans[i])
+				d.redact.Redact(&spans[i], arena)
 			}
 		}
 		return nil

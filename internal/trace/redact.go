@@ -3,49 +3,53 @@ package trace
 import (
 	"net/netip"
 	"strings"
+
+	"gatewatch/internal/accesslog"
 )
 
 // A Redactor removes secrets and personal data from spans before they are
 // stored: credentials and cookies are dropped, values in URLs and literals in
 // queries are masked, addresses of clients are truncated to /24 and /48.
-type Redactor struct{}
+type Redactor struct{ arena *accesslog.Arena }
 
 // NewRedactor returns a redactor.
 func NewRedactor() *Redactor { return &Redactor{} }
 
-// Redact masks s in place.
-func (r *Redactor) Redact(s *Span) {
+// Redact masks s in place. Rewritten text goes to the arena.
+func (r *Redactor) Redact(s *Span, arena *accesslog.Arena) {
+	r.arena = arena
+	s.Name = accesslog.MaskText(s.Name, arena)
 	if s.DBQuery != "" {
 		s.DBQuery = maskLiterals(s.DBQuery)
 	}
-	s.Message = maskEmail(s.Message)
-	s.Attrs = redactAttrs(s.Attrs)
+	s.Message = accesslog.MaskText(s.Message, arena)
+	s.Attrs = r.attrs(s.Attrs)
 	for i := range s.Events {
 		e := &s.Events[i]
-		e.Name = maskEmail(e.Name)
-		e.Attrs = redactAttrs(e.Attrs)
+		e.Name = accesslog.MaskText(e.Name, arena)
+		e.Attrs = r.attrs(e.Attrs)
 	}
 	for i := range s.Links {
-		s.Links[i].Attrs = redactAttrs(s.Links[i].Attrs)
+		s.Links[i].Attrs = r.attrs(s.Links[i].Attrs)
 	}
 }
 
-// redactAttrs masks attributes in place and returns those that may be stored.
-func redactAttrs(attrs []Attr) []Attr {
+// attrs masks attributes in place and returns those that may be stored.
+func (r *Redactor) attrs(attrs []Attr) []Attr {
 	kept := attrs[:0]
 	for _, a := range attrs {
-		if v, keep := redactAttr(a.Key, a.Value); keep {
+		if v, keep := r.attr(a.Key, a.Value); keep {
 			kept = append(kept, Attr{a.Key, v})
 		}
 	}
 	return kept
 }
 
-// redactAttr returns what may be stored of an attribute (OpenTelemetry semantic conventions, attribute registry).
-func redactAttr(key, value string) (string, bool) {
+// attr returns what may be stored of an attribute (OpenTelemetry semantic conventions, attribute registry).
+func (r *Redactor) attr(key, value string) (string, bool) {
 	switch key {
 	case "url.full", "http.url", "http.target", "url.original":
-		return maskEmail(maskURL(value)), true
+		return accesslog.MaskText(maskURL(value), r.arena), true
 	case "url.query", "enduser.id", "enduser.pseudo.id", "user.email", "user.full_name", "user.name", "url.fragment":
 		return "", false
 	case "db.statement", "db.query.text", "db.query.parameter":
@@ -57,7 +61,7 @@ func redactAttr(key, value string) (string, bool) {
 		strings.HasPrefix(key, "db.query.parameter.") || secretName(key) {
 		return "", false
 	}
-	return maskEmail(value), true
+	return accesslog.MaskText(value, r.arena), true
 }
 
 // secretName reports whether an attribute is named after a credential.
@@ -85,31 +89,6 @@ func maskURL(u string) string {
 		return scheme + "://" + authority[i+1:] + "/" + path
 	}
 	return u
-}
-
-// maskEmail replaces words with an @ in them.
-func maskEmail(s string) string {
-	if strings.IndexByte(s, '@') < 0 {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		n := strings.IndexAny(s, " /,;()<>\"'=&?\n\t")
-		if n < 0 {
-			n = len(s)
-		}
-		if i := strings.IndexByte(s[:n], '@'); i > 0 && i < n-1 {
-			b.WriteString("{email}")
-		} else {
-			b.WriteString(s[:n])
-		}
-		if n < len(s) {
-			b.WriteByte(s[n])
-			n++
-		}
-		s = s[n:]
-	}
-	return b.String()
 }
 
 // maskLiterals replaces quoted strings and numbers of a query by question marks.

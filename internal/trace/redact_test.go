@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/trace"
 )
 
@@ -15,6 +16,7 @@ func TestRedact(t *testing.T) {
 		Attrs: []trace.Attr{
 			{Key: "url.full", Value: "https://u:p@h.example/a?token=1#f"},
 			{Key: "http.target", Value: "/a/joe@example.com?x=1"},
+			{Key: "http.url", Value: "https://h.example/reset/ghp_0123456789abcdefghij/a%40b.example"},
 			{Key: "url.query", Value: "a=b"},
 			{Key: "http.request.header.authorization", Value: "Bearer x"},
 			{Key: "my.api_key", Value: "k"},
@@ -25,13 +27,15 @@ func TestRedact(t *testing.T) {
 			{Key: "thread.id", Value: "7"},
 		},
 	}
-	trace.NewRedactor().Redact(&s)
+	var arena accesslog.Arena
+	trace.NewRedactor().Redact(&s, &arena)
 	want := trace.Span{
 		Message: "no such user {email}",
 		DBQuery: `SELECT a1 FROM t WHERE name = ? AND n IN (?, ?) AND c = ?`,
 		Attrs: []trace.Attr{
 			{Key: "url.full", Value: "https://h.example/a"},
 			{Key: "http.target", Value: "/a/{email}"},
+			{Key: "http.url", Value: "https://h.example/reset/{token}/{email}"},
 			{Key: "client.address", Value: "198.51.100.0"},
 			{Key: "network.peer.address", Value: "2001:db8:1::"},
 			{Key: "db.statement", Value: "x = ?"},
@@ -47,6 +51,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add("SELECT 'a' \\", "http://a@b?c")
 	f.Fuzz(func(_ *testing.T, query, url string) {
 		s := trace.Span{DBQuery: query, Message: url, Attrs: []trace.Attr{{Key: "url.full", Value: url}, {Key: "client.address", Value: query}}}
-		trace.NewRedactor().Redact(&s)
+		var arena accesslog.Arena
+		trace.NewRedactor().Redact(&s, &arena)
 	})
 }

@@ -7,105 +7,10 @@ import (
 	"gatewatch/internal/accesslog"
 )
 
-// Marks that stand for what was masked.
-const (
-	markEmail = "{email}"
-	markToken = "{token}"
-	markValue = "*"
-)
+// markValue stands for the value of a parameter that was masked.
+const markValue = "*"
 
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// secretPrefixes begin tokens of well-known issuers: JSON Web Tokens (RFC 7519;
-// base64 of `{"`), Stripe, GitHub, GitLab, Slack, AWS, Google.
-var secretPrefixes = [...]string{"eyJ", "sk_live_", "sk_test_", "rk_live_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA", "AIza"}
-
-// telling are the bytes at which suspicious looks closer.
-var telling = [256]bool{'@': true, '%': true, '=': true, 'J': true, '_': true, '-': true, 'K': true, 'z': true, 'x': true}
-
-// suspicious reports whether maskText may have something to do: a quick look
-// that nearly all texts end with.
-func suspicious(s string) bool {
-	for i := range len(s) {
-		if telling[s[i]] && tells(s[:i], s[i:]) {
-			return true
-		}
-	}
-	return false
-}
-
-// tells looks at what is before and after a telling byte.
-func tells(before, from string) bool {
-	switch from[0] {
-	case '@':
-		return true
-	case '%':
-		return strings.HasPrefix(from, "%40")
-	case '=':
-		return strings.HasSuffix(before, "sessionid")
-	case 'J':
-		return strings.HasSuffix(before, "ey")
-	case '_': // sk_ rk_ ghp_ gho_ ghs_ github_pat_
-		return strings.HasSuffix(before, "k") || strings.HasSuffix(before, "pat") || len(before) >= 3 && before[len(before)-3:len(before)-1] == "gh"
-	case '-':
-		return strings.HasSuffix(before, "glpat")
-	case 'K':
-		return strings.HasPrefix(from, "KIA")
-	case 'z':
-		return strings.HasSuffix(before, "AI")
-	}
-	return strings.HasPrefix(from, "xox")
-}
-
-// maskText replaces e-mail addresses, credentials in URLs and tokens in s.
-func maskText(s string, arena *accesslog.Arena) string {
-	if !suspicious(s) {
-		return s
-	}
-	// A mark is at most 7 bytes longer than the word that it replaces.
-	b := arena.Grow(8 * (len(s) + 1))
-	for len(s) > 0 {
-		n := wordLen(s)
-		word := s[:n]
-		switch {
-		case strings.IndexByte(word, '@') > 0 || strings.Contains(word, "%40"):
-			b = append(b, markEmail...)
-		case secret(word) || sessionID(b) && word != "":
-			b = append(b, markToken...)
-		default:
-			b = append(b, word...)
-		}
-		s = s[n:]
-		if len(s) > 0 {
-			b = append(b, s[0])
-			s = s[1:]
-		}
-	}
-	arena.Keep(b)
-	return view(b)
-}
-
-// wordLen returns the length of the text before the next separator.
-func wordLen(s string) int {
-	if i := strings.IndexAny(s, "/ ,;()<>\"'=&?"); i >= 0 {
-		return i
-	}
-	return len(s)
-}
-
-func secret(word string) bool {
-	for _, p := range secretPrefixes {
-		if i := strings.Index(word, p); i >= 0 && len(word)-i >= 16 {
-			return true
-		}
-	}
-	return false
-}
-
-// sessionID reports whether what was written so far ends with a session's name, as in ;jsessionid=…..
-func sessionID(b []byte) bool {
-	return strings.HasSuffix(view(b), "sessionid=")
-}
 
 // maskQuery replaces the values of all parameters that aren't allowed.
 func (n *Normaliser) maskQuery(q string, arena *accesslog.Arena) string {
@@ -121,9 +26,9 @@ func (n *Normaliser) maskQuery(q string, arena *accesslog.Arena) string {
 		name, value, ok := strings.Cut(param, "=")
 		switch {
 		case param == "":
-		case !ok || len(name) > 64 || suspicious(name):
+		case !ok || len(name) > 64 || accesslog.Suspicious(name):
 			b = append(b, markValue...)
-		case n.allow[name] && !suspicious(value):
+		case n.allow[name] && !accesslog.Suspicious(value):
 			b = append(b, param...)
 		default:
 			b = append(append(append(b, name...), '='), markValue...)

@@ -161,11 +161,11 @@ func complete(e *accesslog.Entry) {
 }
 
 func (n *Normaliser) mask(e *accesslog.Entry, arena *accesslog.Arena) {
-	e.Path = maskText(clip(e.Path, maxText), arena)
+	e.Path = accesslog.MaskText(clip(e.Path, maxText), arena)
 	e.Query = n.maskQuery(clip(e.Query, maxText), arena)
 	e.Target = join(e.Path, e.Query, arena)
-	e.UserAgent = maskText(clip(e.UserAgent, maxText), arena)
-	e.Referer = maskText(clip(withoutQuery(e.Referer), maxText), arena)
+	e.UserAgent = accesslog.MaskText(clip(e.UserAgent, maxText), arena)
+	e.Referer = accesslog.MaskText(clip(withoutQuery(e.Referer), maxText), arena)
 	if e.RequestLine != "" {
 		e.RequestLine = "{unreadable}"
 	}

@@ -191,7 +191,7 @@ func appendSegment(b []byte, s string) []byte {
 	switch {
 	case version || s == "":
 		return append(b, s...)
-	case other > 0, len(s) > 40, suspicious(s),
+	case other > 0, len(s) > 40, accesslog.Suspicious(s),
 		digits > 0 && letters == 0,
 		hex && digits > 0 && len(s) >= 8,
 		digits >= 4,
