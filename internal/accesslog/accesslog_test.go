@@ -1,6 +1,7 @@
 package accesslog_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,8 @@ func TestParseDecimal(t *testing.T) {
 		{"NaN", 0, 0, false},
 		{"12", 18, 0, false},
 		{"0x10", 0, 0, false},
+		{"0." + strings.Repeat("0", 80) + "1", 0, 0, true}, // its divisor was 10^81, which overflowed to 0
+		{"7." + strings.Repeat("0", 80), 3, 7000, true},
 	} {
 		if got, ok := accesslog.ParseDecimal(c.s, c.exp); ok != c.ok || ok && got != c.want {
 			t.Errorf("%q ×10^%d: got %d %v, want %d %v", c.s, c.exp, got, ok, c.want, c.ok)

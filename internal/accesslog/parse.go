@@ -32,6 +32,9 @@ func ParseDecimal(s string, exp10 int) (int64, bool) {
 	if point >= 0 {
 		scale -= digits - point
 	}
+	if scale < -18 { // more than a divisor can hold
+		return parseFloat(s, exp10)
+	}
 	for ; scale > 0; scale-- {
 		if v > math.MaxInt64/10 {
 			return 0, false
