@@ -104,7 +104,7 @@ func checkStatic(cfg *config.Config) error {
 		if _, err := newDecoder(t, nil, nil); err != nil {
 			faults = append(faults, cfg.Fault(path+"."+cmp.Or(f.Needs, "format"), "%v", err))
 		}
-		if _, err := newNormaliser(t, cfg.Ingest, make([]byte, 32)); err != nil {
+		if _, err := newNormaliser(t, cfg.Ingest, []byte(demoPepper)); err != nil {
 			faults = append(faults, cfg.Fault(path, "%v", err))
 		}
 	}

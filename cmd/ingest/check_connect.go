@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,9 +82,17 @@ func checkKafka(ctx context.Context, cfg *config.Config, found *findings) {
 	for _, t := range cfg.Kafka.Topics {
 		checkTopic(ctx, cfg, client, t, found)
 	}
-	if t := cfg.Ingest.DeadLetterTopic; t != "" {
+	targets := []string{cfg.Ingest.DeadLetterTopic}
+	for _, t := range cfg.Kafka.Topics {
+		targets = append(targets, t.DeadLetterTopic)
+	}
+	slices.Sort(targets)
+	for _, t := range slices.Compact(targets) {
+		if t == "" {
+			continue
+		}
 		if _, err := client.Topics(ctx, t); err != nil {
-			found.fail("topic", "create it, or take ingest.dead_letter_topic out", "dead letters: %v", err)
+			found.fail("topic", "create it, or take dead_letter_topic out", "dead letters: %v", err)
 		}
 	}
 }

@@ -25,7 +25,7 @@ const maxLine = 64 << 20
 
 // demoPepper hashes keys in `decode` when no pepper file is named: the ids are
 // good for telling keys apart, and differ from those in ClickHouse.
-const demoPepper = "gatewatch decode without a pepper file"
+const demoPepper = "gatewatch-decode-without-a-pepper-file"
 
 type decodeFlags struct {
 	framing, pepper, mapping, clientIP string

@@ -74,6 +74,10 @@ func newNormaliser(t ingest.TopicConfig, c ingest.Config, pepper []byte) (*norma
 	if len(pepper) == 0 {
 		return nil, errors.New("a pepper is needed to hash API keys")
 	}
+	peppers, err := parsePeppers(string(pepper))
+	if err != nil {
+		return nil, err
+	}
 	routes := slices.Clone(t.Routes)
 	for _, file := range t.OpenAPI {
 		text, err := os.ReadFile(file)
@@ -87,7 +91,7 @@ func newNormaliser(t ingest.TopicConfig, c ingest.Config, pepper []byte) (*norma
 		routes = append(routes, more...)
 	}
 	return normalise.New(normalise.Config{
-		Peppers: []normalise.Pepper{{Secret: pepper}}, ClientIP: c.ClientIP, QueryAllow: c.QueryAllow,
+		Peppers: peppers, ClientIP: c.ClientIP, QueryAllow: c.QueryAllow,
 		Routes: routes, Service: t.Service, Node: t.Node, Region: t.Region,
 	})
 }

@@ -139,9 +139,7 @@ func (d *ingestDaemon) ingest(ctx context.Context, sink ingest.Sink, deps ingest
 		})
 	}
 	deps.Mask = maskExcerpt
-	if d.cfg.Ingest.DeadLetterTopic != "" {
-		deps.DeadLetters = d.client.Write
-	}
+	deps.DeadLetters = d.client.Write
 	deps.OldestEvent = longest(d.cfg.Retention)
 	deps.SchemaVersion = clickhouse.SchemaVersion()
 	deps.Now = time.Now

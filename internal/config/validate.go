@@ -174,14 +174,22 @@ func (v *validator) ingest() {
 	if !slices.Contains([]string{"truncated", "full", "none"}, in.ClientIP) {
 		v.fault("ingest.client_ip", "%q: want truncated, full or none", in.ClientIP)
 	}
-	if t := in.DeadLetterTopic; t != "" {
-		if !topicName.MatchString(t) {
-			v.fault("ingest.dead_letter_topic", "%q is no name of a Kafka topic", t)
-		}
-		for _, source := range v.c.Kafka.Topics {
-			if source.Name == t {
-				v.fault("ingest.dead_letter_topic", "%q is also read as a source; dead letters would go round in a circle", t)
-			}
+	v.deadLetterTopic("ingest.dead_letter_topic", in.DeadLetterTopic)
+	for i, t := range v.c.Kafka.Topics {
+		v.deadLetterTopic(fmt.Sprintf("kafka.topics[%d].dead_letter_topic", i), t.DeadLetterTopic)
+	}
+}
+
+func (v *validator) deadLetterTopic(path, name string) {
+	if name == "" {
+		return
+	}
+	if !topicName.MatchString(name) {
+		v.fault(path, "%q is no name of a Kafka topic", name)
+	}
+	for _, source := range v.c.Kafka.Topics {
+		if source.Name == name {
+			v.fault(path, "%q is also read as a source; dead letters would go round in a circle", name)
 		}
 	}
 }

@@ -167,12 +167,15 @@ const excerptBytes = 256
 func (w *worker) bury(b *batch, m *Message, e *accesslog.ParseError) {
 	b.dead++
 	b.reasons[e.Reason]++
-	excerpt := strings.ToValidUTF8(string(m.Value[:min(len(m.Value), excerptBytes)]), "\uFFFD")
+	excerpt := ""
+	if !w.topic.WithoutExcerpts {
+		excerpt = w.p.deps.Mask(strings.ToValidUTF8(string(m.Value[:min(len(m.Value), excerptBytes)]), "\uFFFD"))
+	}
 	b.block.AppendDeadLetter(&DeadLetter{
 		Coordinates: Coordinates{Offset: m.Offset, KafkaTime: m.Time}, Reason: e.Reason, Detail: e.Detail,
-		Excerpt: w.p.deps.Mask(excerpt), Size: len(m.Value),
+		Excerpt: excerpt, Size: len(m.Value),
 	})
-	if w.p.deps.DeadLetters != nil {
+	if w.p.deps.DeadLetters != nil && w.deadLetterTopic() != "" {
 		b.deadMessages = append(b.deadMessages, Message{Offset: m.Offset, Time: m.Time, Key: slices.Clone(m.Key), Value: slices.Clone(m.Value)})
 	}
 }

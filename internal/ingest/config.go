@@ -23,7 +23,8 @@ type Config struct {
 	// MaxMessageBytes is the largest message that is decoded; a larger one is a dead letter. Default 1 MiB.
 	MaxMessageBytes int `yaml:"max_message_bytes"`
 	// PepperFile holds the secret with which API keys are hashed. Created (0600)
-	// at the first start if absent. Default /var/lib/gatewatch/pepper.
+	// at the first start if absent. A further line "2026-07-01 SECRET" is used from
+	// that day on; lines may be added, not changed. Default /var/lib/gatewatch/pepper.
 	PepperFile string `yaml:"pepper_file"`
 	// ClientIP is "truncated" (default: /24 and /48), "full" or "none".
 	ClientIP string `yaml:"client_ip"`
@@ -60,6 +61,11 @@ type TopicConfig struct {
 	Mapping map[string]FieldMapping `yaml:"mapping"`
 	// Routes are path templates such as /v1/orders/{id}, for logs without a route.
 	Routes []string `yaml:"routes"`
+	// DeadLetterTopic receives this topic's unreadable messages whole, instead of ingest.dead_letter_topic.
+	DeadLetterTopic string `yaml:"dead_letter_topic"`
+	// WithoutExcerpts keeps the masked beginnings of unreadable messages out of
+	// ClickHouse: only coordinates, reason and size are stored. Default false.
+	WithoutExcerpts bool `yaml:"without_excerpts"`
 	// OpenAPI lists files of OpenAPI documents (2.0 to 3.1) whose paths are routes too.
 	OpenAPI []string `yaml:"openapi"`
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -312,6 +313,11 @@ func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
 	return nil
 }
 
+// deadLetterTopic returns the topic for messages that can't be read; empty if there is none.
+func (w *worker) deadLetterTopic() string {
+	return cmp.Or(w.topic.DeadLetterTopic, w.p.conf.DeadLetterTopic)
+}
+
 // store inserts b and commits its end. When ctx ends it is given some time to
 // finish: what is not finished is finished by the next owner.
 func (w *worker) store(ctx context.Context, b *batch) error {
@@ -320,7 +326,7 @@ func (w *worker) store(ctx context.Context, b *batch) error {
 	defer cancel()
 	if len(b.deadMessages) > 0 {
 		if err := w.retry(ctx, "dead_letter_topic", func() error {
-			return w.p.deps.DeadLetters(ctx, w.p.conf.DeadLetterTopic, b.deadMessages)
+			return w.p.deps.DeadLetters(ctx, w.deadLetterTopic(), b.deadMessages)
 		}); err != nil {
 			return err
 		}
