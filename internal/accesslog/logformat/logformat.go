@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"gatewatch/internal/accesslog"
@@ -63,7 +64,7 @@ func (d *Decoder) Line(line string, e *accesslog.Entry, arena *accesslog.Arena) 
 	for i := range d.templates {
 		t := &d.templates[i]
 		if d.matcher.match(t, line) {
-			return d.fill(t, e, arena)
+			return d.fill(t, line, e, arena)
 		}
 		if i == 0 {
 			far = d.matcher.far
@@ -83,8 +84,9 @@ func where(t *Template, i int) string {
 	return "does not fit the format at " + t.Parts[i].Name
 }
 
-func (d *Decoder) fill(t *Template, e *accesslog.Entry, arena *accesslog.Arena) error {
+func (d *Decoder) fill(t *Template, line string, e *accesslog.Entry, arena *accesslog.Arena) error {
 	e.UpstreamKnown = d.opts.UpstreamKnown
+	plain := strings.IndexByte(line, '\\') < 0 && utf8.ValidString(line) // nothing to rewrite
 	d.setter.Begin()
 	for i := range t.Parts {
 		p := &t.Parts[i]
@@ -93,7 +95,7 @@ func (d *Decoder) fill(t *Template, e *accesslog.Entry, arena *accesslog.Arena) 
 		}
 		v := d.matcher.values[i]
 		switch {
-		case p.Kind == Number, p.Kind == Local:
+		case plain:
 		case t.Verbatim, p.Rule.Field == field.RequestLine:
 			v = accesslog.Clean(v, arena)
 		default:
@@ -104,7 +106,7 @@ func (d *Decoder) fill(t *Template, e *accesslog.Entry, arena *accesslog.Arena) 
 		}
 	}
 	d.setter.End(e, arena)
-	if e.RequestLine == "" && !t.Verbatim && strings.IndexByte(e.Target, '\\') >= 0 {
+	if !plain && e.RequestLine == "" && !t.Verbatim && strings.IndexByte(e.Target, '\\') >= 0 {
 		if target := accesslog.Unescape(e.Target, arena); target != e.Target {
 			e.SetTarget(target)
 		}

@@ -25,7 +25,7 @@ func (m *matcher) from(t *Template, i int, s string) bool {
 		p := &t.Parts[i]
 		m.far = max(m.far, i)
 		if p.Literal != "" {
-			if !strings.HasPrefix(s, p.Literal) {
+			if s == "" || s[0] != p.Literal[0] || len(p.Literal) > 1 && !strings.HasPrefix(s, p.Literal) {
 				return false
 			}
 			s = s[len(p.Literal):]
@@ -154,16 +154,17 @@ func list(s, next string) int {
 
 // closing returns where the next quote without a backslash is, -1 if nowhere.
 func closing(s string) int {
+	end := strings.IndexByte(s, '"')
+	if end <= 0 || s[end-1] != '\\' && strings.IndexByte(s[:end], '\\') < 0 {
+		return end
+	}
 	for i := 0; i < len(s); i++ {
-		n := strings.IndexAny(s[i:], `"\`)
-		if n < 0 {
-			break
-		}
-		i += n
-		if s[i] == '"' {
+		switch s[i] {
+		case '"':
 			return i
+		case '\\':
+			i++
 		}
-		i++
 	}
 	return -1
 }
