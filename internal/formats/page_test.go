@@ -26,8 +26,14 @@ func TestPage(t *testing.T) {
 
 Written by ` + "`go test ./internal/formats -update`" + `; do not edit. "Fills" is what the decoder reads from the
 sample lines in the format's testdata folder. The fields are those of ` + "`gatewatch-ingest decode`" + `; every
-format also takes its lines out of the envelopes of shippers (Fluent Bit, Fluentd, Filebeat, Vector,
-Docker, CRI).
+access-log format also takes its lines out of the envelopes of shippers (Fluent Bit, Fluentd, Filebeat,
+Vector, Docker, CRI, syslog, CloudEvents), and every message may be in gzip or zstd. With ` + "`auto`" + ` the first
+messages tell the format; two formats that read them differently are named, not guessed between.
+
+A topic of format ` + "`key_events`" + ` holds events about API keys:
+` + "`{\"event\":\"created\",\"key\":\"…\",\"consumer\":\"acme\",\"plan\":\"gold\",\"tier\":\"1\",\"owner\":\"…\",\"time\":\"2026-01-31T12:00:00Z\"}`" + `,
+event one of created, updated, revoked; key_id instead of key; what is left out stays as it was. The same
+names are the columns of the CSV file for ` + "`gatewatch-ingest import consumers`" + `.
 `)
 	b.WriteString("\n## Access logs\n")
 	for _, f := range formats.All() {
