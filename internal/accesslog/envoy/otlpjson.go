@@ -55,18 +55,7 @@ const (
 
 // object reads an object; keys that don't matter are skipped.
 func (d *otlpJSON) object(in place) error {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return err
-		}
-		if err := d.member(in, key); err != nil {
-			return err
-		}
-	}
+	return d.scan.Members(func(key string) error { return d.member(in, key) })
 }
 
 func (d *otlpJSON) member(in place, key string) error {
@@ -90,18 +79,7 @@ func (d *otlpJSON) member(in place, key string) error {
 
 // list reads a list of objects.
 func (d *otlpJSON) list(of place) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if err := d.element(of); err != nil {
-			return err
-		}
-	}
+	return d.scan.List(func() error { return d.element(of) })
 }
 
 func (d *otlpJSON) element(of place) error {
@@ -146,97 +124,47 @@ func (d *otlpJSON) recordMember(key string) error {
 
 // pairs reads a list of {"key": …, "value": {…}}.
 func (d *otlpJSON) pairs(of owner, depth int) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if err := d.pair(of, depth); err != nil {
-			return err
-		}
-	}
+	return d.scan.List(func() error { return d.pair(of, depth) })
 }
 
 // pair reads a KeyValue, whose key may stand behind its value.
 func (d *otlpJSON) pair(of owner, depth int) error {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return err
-	}
 	name, first := "", len(d.records.values)
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil {
-			return err
+	err := d.scan.Members(func(key string) error {
+		if key == "value" {
+			return d.any(name, of, depth)
 		}
-		if !ok {
-			d.records.name(first, name)
-			return nil
-		}
-		switch key {
-		case "key":
-			v, err := d.scan.Value()
-			if err != nil {
-				return err
-			}
+		v, err := d.scan.Value()
+		if key == "key" {
 			name = v.Text
-		case "value":
-			if err := d.any(name, of, depth); err != nil {
-				return err
-			}
-		default:
-			if _, err := d.scan.Value(); err != nil {
-				return err
-			}
 		}
-	}
+		return err
+	})
+	d.records.name(first, name)
+	return err
 }
 
 // any reads the AnyValue of a key.
 func (d *otlpJSON) any(name string, of owner, depth int) error {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return err
-		}
-		if (key == "kvlistValue" || key == "kvlist_value") && depth < maxRecordDepth && d.scan.Peek() == '{' {
-			if err := d.listValue(of.inside(), depth+1); err != nil {
-				return err
-			}
-			continue
+	return d.scan.Members(func(key string) error {
+		if (key == "kvlistValue" || key == "kvlist_value") && depth < maxRecordDepth {
+			return d.listValue(of.inside(), depth+1)
 		}
 		v, err := d.scan.Value()
-		if err != nil {
-			return err
-		}
-		if v.Kind == jsonscan.String || v.Kind == jsonscan.Number {
+		if err == nil && (v.Kind == jsonscan.String || v.Kind == jsonscan.Number) {
 			d.records.take(of, name, v.Text)
 		}
-	}
+		return err
+	})
 }
 
 // listValue reads {"values": [pairs]}.
 func (d *otlpJSON) listValue(of owner, depth int) error {
-	if err := d.scan.Open('{'); err != nil {
-		return err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return err
-		}
+	return d.scan.Members(func(key string) error {
 		if key == "values" {
-			err = d.pairs(of, depth)
-		} else {
-			_, err = d.scan.Value()
+			return d.pairs(of, depth)
 		}
-		if err != nil {
-			return err
-		}
-	}
+		_, err := d.scan.Value()
+		return err
+	})
 }

@@ -37,6 +37,17 @@ type Value struct {
 	Text string
 }
 
+// String returns a scalar's text; of an object or array, its JSON.
+func (v Value) String() string {
+	switch v.Kind {
+	case True:
+		return "true"
+	case False:
+		return "false"
+	}
+	return v.Text
+}
+
 // A Scanner reads one text. Its zero value must be given a text by Reset.
 type Scanner struct {
 	b     []byte
@@ -101,6 +112,52 @@ func (s *Scanner) Enter(c byte) (bool, error) {
 		return false, err
 	}
 	return true, s.Open(c)
+}
+
+// List calls element for each element of an array, which it must read; it
+// passes over a value that is none.
+func (s *Scanner) List(element func() error) error {
+	if entered, err := s.Enter('['); err != nil || !entered {
+		return err
+	}
+	for {
+		more, err := s.More(']')
+		if err != nil || !more {
+			return err
+		}
+		if err := element(); err != nil {
+			return err
+		}
+	}
+}
+
+// Members calls member for each key of an object, whose value it must read; it
+// passes over a value that is none.
+func (s *Scanner) Members(member func(key string) error) error {
+	if entered, err := s.Enter('{'); err != nil || !entered {
+		return err
+	}
+	for {
+		key, ok, err := s.Key()
+		if err != nil || !ok {
+			return err
+		}
+		if err := member(key); err != nil {
+			return err
+		}
+	}
+}
+
+// Scalars calls scalar for each member of an object that is a scalar; objects
+// and arrays in it are passed over.
+func (s *Scanner) Scalars(scalar func(key string, v Value)) error {
+	return s.Members(func(key string) error {
+		v, err := s.Value()
+		if err == nil && v.Kind != Object && v.Kind != Array {
+			scalar(key, v)
+		}
+		return err
+	})
 }
 
 // Key returns the next key of the open object; ok is false at its end.

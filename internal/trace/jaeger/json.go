@@ -58,18 +58,7 @@ func (d *JSON) Decode(msg []byte, out *trace.Spans) error {
 
 // traces reads a list of traces.
 func (d *JSON) traces(out *trace.Spans) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if err := d.trace(out); err != nil {
-			return err
-		}
-	}
+	return d.scan.List(func() error { return d.trace(out) })
 }
 
 // trace reads one span, a batch {"spans": [], "process": {}}, a trace
@@ -374,98 +363,38 @@ func durationOf(v jsonscan.Value) (time.Duration, bool) {
 
 // tags reads a list of {"key": …, "vType": …, "vStr": …}, or {"key", "type", "value"}.
 func (d *JSON) tags(attrs *[]trace.Attr) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if entered, err := d.scan.Enter('{'); err != nil {
-			return err
-		} else if !entered {
-			continue
-		}
-		a, err := d.tag()
-		if err != nil {
-			return err
-		}
-		*attrs = append(*attrs, a)
-	}
-}
-
-func (d *JSON) tag() (a trace.Attr, err error) {
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return a, err
-		}
-		v, err := d.scan.Value()
-		if err != nil {
-			return a, err
-		}
-		switch key {
-		case "key":
-			a.Key = v.Text
-		case "vStr", "vBool", "vInt64", "vFloat64", "vBinary", "value":
-			switch v.Kind {
-			case jsonscan.True:
-				a.Value = "true"
-			case jsonscan.False:
-				a.Value = "false"
-			default:
-				a.Value = v.Text
+	return d.scan.List(func() error {
+		var a trace.Attr
+		err := d.scan.Scalars(func(key string, v jsonscan.Value) {
+			switch key {
+			case "key":
+				a.Key = v.Text
+			case "vStr", "vBool", "vInt64", "vFloat64", "vBinary", "value":
+				a.Value = v.String()
 			}
-		}
-	}
+		})
+		*attrs = append(*attrs, a)
+		return err
+	})
 }
 
 // logs reads a list of {"timestamp": …, "fields": [tags]}.
 func (d *JSON) logs(s *trace.Span) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if entered, err := d.scan.Enter('{'); err != nil {
-			return err
-		} else if !entered {
-			continue
-		}
-		if err := d.log(s.AddEvent()); err != nil {
-			return err
-		}
-	}
-}
-
-func (d *JSON) log(e *trace.Event) error {
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			nameEvent(e)
-			return nil
-		}
-		if key == "fields" {
-			if err := d.tags(&e.Attrs); err != nil {
-				return err
+	return d.scan.List(func() error {
+		e := s.AddEvent()
+		err := d.scan.Members(func(key string) error {
+			if key == "fields" {
+				return d.tags(&e.Attrs)
 			}
-			continue
-		}
-		v, err := d.scan.Value()
-		if err != nil {
+			v, err := d.scan.Value()
+			if key == "timestamp" {
+				e.Time, _ = timeOf(v)
+			}
 			return err
-		}
-		if key == "timestamp" {
-			e.Time, _ = timeOf(v)
-		}
-	}
+		})
+		nameEvent(e)
+		return err
+	})
 }
 
 // nameEvent takes the field event, or message, for the event's name

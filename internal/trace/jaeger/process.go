@@ -1,9 +1,5 @@
 package jaeger
 
-import (
-	"gatewatch/internal/accesslog/jsonscan"
-)
-
 // ownProcess reads the process inside a span.
 func (d *JSON) ownProcess(p *spanParts) error {
 	n := len(d.processes)
@@ -21,9 +17,6 @@ func (d *JSON) ownProcess(p *spanParts) error {
 
 // process reads {"serviceName": …, "tags": []} under an id.
 func (d *JSON) process(id string) error {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return err
-	}
 	if len(d.processes) < cap(d.processes) {
 		d.processes = d.processes[:len(d.processes)+1]
 	} else {
@@ -31,90 +24,38 @@ func (d *JSON) process(id string) error {
 	}
 	p := &d.processes[len(d.processes)-1]
 	*p = process{id: id, attrs: p.attrs[:0]}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return err
+	return d.scan.Members(func(key string) error {
+		if key == "tags" {
+			return d.tags(&p.attrs)
 		}
-		switch key {
-		case "tags":
-			err = d.tags(&p.attrs)
-		default:
-			var v jsonscan.Value
-			if v, err = d.scan.Value(); key == "serviceName" {
-				p.service = v.Text
-			}
+		v, err := d.scan.Value()
+		if key == "serviceName" {
+			p.service = v.Text
 		}
-		if err != nil {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // processMap reads {"p1": {…}, …}, or the list of {"processId", "process"} that a model's trace has.
 func (d *JSON) processMap() error {
-	if d.scan.Peek() == '[' {
-		return d.processList()
+	if d.scan.Peek() != '[' {
+		return d.scan.Members(d.process)
 	}
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return err
-		}
-		if err := d.process(key); err != nil {
-			return err
-		}
-	}
-}
-
-func (d *JSON) processList() error {
-	if err := d.scan.Open('['); err != nil {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if entered, err := d.scan.Enter('{'); err != nil {
-			return err
-		} else if !entered {
-			continue
-		}
-		if err := d.mapping(); err != nil {
-			return err
-		}
-	}
-}
-
-func (d *JSON) mapping() error {
-	id, n := "", len(d.processes)
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			if len(d.processes) > n {
-				d.processes[n].id = id
+	return d.scan.List(func() error {
+		id, n := "", len(d.processes)
+		err := d.scan.Members(func(key string) error {
+			if key == "process" {
+				return d.process("")
 			}
-			return nil
-		}
-		if key == "process" {
-			if err := d.process(""); err != nil {
-				return err
+			v, err := d.scan.Value()
+			if key == "processId" || key == "processID" {
+				id = v.Text
 			}
-			continue
-		}
-		v, err := d.scan.Value()
-		if err != nil {
 			return err
+		})
+		if len(d.processes) > n {
+			d.processes[n].id = id
 		}
-		if key == "processId" || key == "processID" {
-			id = v.Text
-		}
-	}
+		return err
+	})
 }

@@ -1,52 +1,28 @@
 package jaeger
 
 import (
+	"gatewatch/internal/accesslog/jsonscan"
 	"gatewatch/internal/trace"
 )
 
 // references reads the parent, and what else the span refers to.
 func (d *JSON) references(s *trace.Span) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
 	refs := references{span: s}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if entered, err := d.scan.Enter('{'); err != nil {
-			return err
-		} else if !entered {
-			continue
-		}
-		r, err := d.reference()
-		if err != nil {
-			return err
-		}
+	return d.scan.List(func() error {
+		var r reference
+		err := d.scan.Scalars(func(key string, v jsonscan.Value) {
+			switch key {
+			case "traceId", "traceID":
+				r.trace, _ = traceID(v.Text)
+			case "spanId", "spanID":
+				r.span, _ = spanID(v.Text)
+			case "refType":
+				r.follows = v.Text == "FOLLOWS_FROM" || v.Text == "1"
+			}
+		})
 		refs.add(r)
-	}
-}
-
-func (d *JSON) reference() (r reference, err error) {
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return r, err
-		}
-		v, err := d.scan.Value()
-		if err != nil {
-			return r, err
-		}
-		switch key {
-		case "traceId", "traceID":
-			r.trace, _ = traceID(v.Text)
-		case "spanId", "spanID":
-			r.span, _ = spanID(v.Text)
-		case "refType":
-			r.follows = v.Text == "FOLLOWS_FROM" || v.Text == "1"
-		}
-	}
+		return err
+	})
 }
 
 // A reference is one that a span has to another.

@@ -35,7 +35,7 @@ func (d *JSON) Decode(msg []byte, out *trace.Spans) error {
 		if err := d.span(out); err != nil {
 			return err
 		}
-	} else if err := d.list(out); err != nil {
+	} else if err := d.scan.List(func() error { return d.span(out) }); err != nil {
 		return err
 	}
 	if err := d.scan.End(); err != nil {
@@ -45,21 +45,6 @@ func (d *JSON) Decode(msg []byte, out *trace.Spans) error {
 		return &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Detail: "a list without spans"}
 	}
 	return nil
-}
-
-func (d *JSON) list(out *trace.Spans) error {
-	if err := d.scan.Open('['); err != nil {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
-		if err := d.span(out); err != nil {
-			return err
-		}
-	}
 }
 
 func bad(reason accesslog.Reason, detail string) error {
@@ -178,18 +163,7 @@ type endpoint struct{ service, address string }
 
 // endpoint reads {"serviceName": …, "ipv4": …, "ipv6": …, "port": …}.
 func (d *JSON) endpoint() (e endpoint, err error) {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return e, err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return e, err
-		}
-		v, err := d.scan.Value()
-		if err != nil {
-			return e, err
-		}
+	err = d.scan.Scalars(func(key string, v jsonscan.Value) {
 		switch {
 		case v.Kind != jsonscan.String:
 		case key == "serviceName":
@@ -197,7 +171,8 @@ func (d *JSON) endpoint() (e endpoint, err error) {
 		case key == "ipv4", key == "ipv6" && e.address == "":
 			e.address = v.Text
 		}
-	}
+	})
+	return e, err
 }
 
 // addPeer keeps the called side as the attributes that stand for it.
@@ -211,43 +186,14 @@ func addPeer(s *trace.Span, e endpoint) {
 }
 
 func (d *JSON) tags(s *trace.Span) error {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return err
-		}
-		v, err := d.scan.Value()
-		if err != nil {
-			return err
-		}
-		s.Attrs = append(s.Attrs, trace.Attr{Key: key, Value: textOf(v)})
-	}
-}
-
-// textOf returns a value's text.
-func textOf(v jsonscan.Value) string {
-	switch v.Kind {
-	case jsonscan.True:
-		return "true"
-	case jsonscan.False:
-		return "false"
-	}
-	return v.Text
+	return d.scan.Scalars(func(key string, v jsonscan.Value) {
+		s.Attrs = append(s.Attrs, trace.Attr{Key: key, Value: v.String()})
+	})
 }
 
 // annotations reads a list of {"timestamp": …, "value": …, "endpoint": {…}}.
 func (d *JSON) annotations(s *trace.Span, core *coreTimes) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
+	return d.scan.List(func() error {
 		a, err := d.annotation()
 		if err != nil {
 			return err
@@ -257,11 +203,12 @@ func (d *JSON) annotations(s *trace.Span, core *coreTimes) error {
 			return bad(accesslog.ReasonBadNumber, "annotation timestamp")
 		}
 		if d.v1 && core.take(a.text, at, a.endpoint) {
-			continue
+			return nil
 		}
 		event := s.AddEvent()
 		event.Time, event.Name = at, a.text
-	}
+		return nil
+	})
 }
 
 // An annotation is one of either kind.
@@ -271,46 +218,29 @@ type annotation struct {
 }
 
 func (d *JSON) annotation() (a annotation, err error) {
-	if entered, err := d.scan.Enter('{'); err != nil || !entered {
-		return a, err
-	}
-	for {
-		key, ok, err := d.scan.Key()
-		if err != nil || !ok {
-			return a, err
-		}
+	err = d.scan.Members(func(key string) error {
 		if key == "endpoint" {
-			if a.endpoint, err = d.endpoint(); err != nil {
-				return a, err
-			}
-			continue
+			a.endpoint, err = d.endpoint()
+			return err
 		}
 		v, err := d.scan.Value()
-		if err != nil {
-			return a, err
-		}
 		switch key {
 		case "timestamp":
 			a.time = v.Text
 		case "key":
 			a.key = v.Text
 		case "value":
-			a.text = textOf(v)
+			a.text = v.String()
 		}
-	}
+		return err
+	})
+	return a, err
 }
 
 // binaryAnnotations reads a list of {"key": …, "value": …, "endpoint": {…}}:
 // tags, and the addresses of the two sides.
 func (d *JSON) binaryAnnotations(s *trace.Span, core *coreTimes) error {
-	if entered, err := d.scan.Enter('['); err != nil || !entered {
-		return err
-	}
-	for {
-		more, err := d.scan.More(']')
-		if err != nil || !more {
-			return err
-		}
+	return d.scan.List(func() error {
 		a, err := d.annotation()
 		if err != nil {
 			return err
@@ -326,7 +256,8 @@ func (d *JSON) binaryAnnotations(s *trace.Span, core *coreTimes) error {
 				core.local = a.endpoint.service
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // coreTimes are the annotations of version 1 that say what version 2 has fields for.
