@@ -9,74 +9,66 @@ import (
 	"gatewatch/internal/accesslog/logformat"
 )
 
-// A directive is what one % letter, or % {name} letter, of a LogFormat writes.
-type directive struct {
-	spelling string // the letter, or {name in lower case} and the letter
-	kind     logformat.Kind
-	rule     field.Rule
-	skip     bool // of no use
-}
-
-// directives are those of mod_log_config and mod_logio, and the headers, notes
+// directives are what one % letter, or % {name in lower case} letter, writes: those of mod_log_config and mod_logio, and the headers, notes
 // and variables of mod_proxy_balancer and mod_unique_id that people log. Of
 // several that say the same the earliest counts.
-var directives = []directive{
-	{spelling: "{end:sec}t", kind: logformat.Number, rule: field.Rule{Field: field.Timestamp, Unit: field.Seconds}},
-	{spelling: "{end:msec}t", kind: logformat.Number, rule: field.Rule{Field: field.Timestamp, Unit: field.Milliseconds}},
-	{spelling: "{end:usec}t", kind: logformat.Number, rule: field.Rule{Field: field.Timestamp, Unit: field.Microseconds}},
-	{spelling: "{usec}t", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Microseconds}},
-	{spelling: "{begin:usec}t", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Microseconds}},
-	{spelling: "{msec}t", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Milliseconds}},
-	{spelling: "{begin:msec}t", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Milliseconds}},
-	{spelling: "{sec}t", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Seconds}},
-	{spelling: "{begin:sec}t", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Seconds}},
-	{spelling: "a", kind: logformat.Address, rule: field.Rule{Field: field.ClientIP}},
-	{spelling: "h", kind: logformat.Word, rule: field.Rule{Field: field.ClientIP}},
-	{spelling: "{c}a", kind: logformat.Address, rule: field.Rule{Field: field.ClientIP}},
-	{spelling: "{c}h", kind: logformat.Word, rule: field.Rule{Field: field.ClientIP}},
-	{spelling: "{remote}p", kind: logformat.Number, rule: field.Rule{Field: field.ClientPort}},
-	{spelling: "r", kind: logformat.Any, rule: field.Rule{Field: field.RequestLine}},
-	{spelling: "m", kind: logformat.Letters, rule: field.Rule{Field: field.Method}},
-	{spelling: "U", kind: logformat.Any, rule: field.Rule{Field: field.Path}},
-	{spelling: "q", kind: logformat.Any, rule: field.Rule{Field: field.Query}},
-	{spelling: "H", kind: logformat.Word, rule: field.Rule{Field: field.Protocol}},
-	{spelling: "s", kind: logformat.Number, rule: field.Rule{Field: field.Status}},
-	{spelling: "O", kind: logformat.Number, rule: field.Rule{Field: field.ResponseBytes}},
-	{spelling: "B", kind: logformat.Number, rule: field.Rule{Field: field.ResponseBytes}},
-	{spelling: "b", kind: logformat.Number, rule: field.Rule{Field: field.ResponseBytes}},
-	{spelling: "I", kind: logformat.Number, rule: field.Rule{Field: field.RequestBytes}},
-	{spelling: "D", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Microseconds}},
-	{spelling: "{us}T", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Microseconds}},
-	{spelling: "{ms}T", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
-	{spelling: "{s}T", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Seconds}},
-	{spelling: "T", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Seconds}},
-	{spelling: "u", kind: logformat.User, rule: field.Rule{Field: field.Consumer}},
-	{spelling: "v", kind: logformat.Word, rule: field.Rule{Field: field.Host}},
-	{spelling: "V", kind: logformat.Word, rule: field.Rule{Field: field.Host}},
-	{spelling: "{host}i", kind: logformat.Word, rule: field.Rule{Field: field.Authority}},
-	{spelling: "{referer}i", kind: logformat.Any, rule: field.Rule{Field: field.Referer}},
-	{spelling: "{user-agent}i", kind: logformat.Any, rule: field.Rule{Field: field.UserAgent}},
-	{spelling: "{x-forwarded-for}i", kind: logformat.Any, rule: field.Rule{Field: field.ForwardedFor}},
-	{spelling: "{x-request-id}i", kind: logformat.Word, rule: field.Rule{Field: field.RequestID}},
-	{spelling: "{x-request-id}o", kind: logformat.Word, rule: field.Rule{Field: field.RequestID}},
-	{spelling: "{unique_id}e", kind: logformat.Word, rule: field.Rule{Field: field.RequestID}},
-	{spelling: "L", kind: logformat.Word, rule: field.Rule{Field: field.RequestID}},
-	{spelling: "{traceparent}i", kind: logformat.Word, rule: field.Rule{Field: field.Traceparent}},
-	{spelling: "{x-api-key}i", kind: logformat.Any, rule: field.Rule{Field: field.APIKey}},
-	{spelling: "{authorization}i", kind: logformat.Any, rule: field.Rule{Field: field.APIKey}},
-	{spelling: "{balancer_worker_name}e", kind: logformat.Word, rule: field.Rule{Field: field.Upstream}},
-	{spelling: "{balancer_name}e", kind: logformat.Word, rule: field.Rule{Field: field.Service}},
-	{spelling: "A", kind: logformat.Word, skip: true},
-	{spelling: "k", kind: logformat.Number, skip: true},
-	{spelling: "l", kind: logformat.Word, skip: true},
-	{spelling: "p", kind: logformat.Number, skip: true},
-	{spelling: "{local}p", kind: logformat.Number, skip: true},
-	{spelling: "{canonical}p", kind: logformat.Number, skip: true},
-	{spelling: "P", kind: logformat.Number, skip: true},
-	{spelling: "S", kind: logformat.Number, skip: true},
-	{spelling: "X", kind: logformat.Word, skip: true},
-	{spelling: "{msec_frac}t", kind: logformat.Number, skip: true},
-	{spelling: "{usec_frac}t", kind: logformat.Number, skip: true},
+var directives = []logformat.Variable{
+	{Name: "{end:sec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.Timestamp, Unit: field.Seconds}},
+	{Name: "{end:msec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.Timestamp, Unit: field.Milliseconds}},
+	{Name: "{end:usec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.Timestamp, Unit: field.Microseconds}},
+	{Name: "{usec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Microseconds}},
+	{Name: "{begin:usec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Microseconds}},
+	{Name: "{msec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Milliseconds}},
+	{Name: "{begin:msec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Milliseconds}},
+	{Name: "{sec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Seconds}},
+	{Name: "{begin:sec}t", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Seconds}},
+	{Name: "a", Kind: logformat.Address, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "h", Kind: logformat.Word, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "{c}a", Kind: logformat.Address, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "{c}h", Kind: logformat.Word, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "{remote}p", Kind: logformat.Number, Rule: field.Rule{Field: field.ClientPort}},
+	{Name: "r", Kind: logformat.Any, Rule: field.Rule{Field: field.RequestLine}},
+	{Name: "m", Kind: logformat.Letters, Rule: field.Rule{Field: field.Method}},
+	{Name: "U", Kind: logformat.Any, Rule: field.Rule{Field: field.Path}},
+	{Name: "q", Kind: logformat.Any, Rule: field.Rule{Field: field.Query}},
+	{Name: "H", Kind: logformat.Word, Rule: field.Rule{Field: field.Protocol}},
+	{Name: "s", Kind: logformat.Number, Rule: field.Rule{Field: field.Status}},
+	{Name: "O", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
+	{Name: "B", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
+	{Name: "b", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
+	{Name: "I", Kind: logformat.Number, Rule: field.Rule{Field: field.RequestBytes}},
+	{Name: "D", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Microseconds}},
+	{Name: "{us}T", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Microseconds}},
+	{Name: "{ms}T", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
+	{Name: "{s}T", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Seconds}},
+	{Name: "T", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Seconds}},
+	{Name: "u", Kind: logformat.User, Rule: field.Rule{Field: field.Consumer}},
+	{Name: "v", Kind: logformat.Word, Rule: field.Rule{Field: field.Host}},
+	{Name: "V", Kind: logformat.Word, Rule: field.Rule{Field: field.Host}},
+	{Name: "{host}i", Kind: logformat.Word, Rule: field.Rule{Field: field.Authority}},
+	{Name: "{referer}i", Kind: logformat.Any, Rule: field.Rule{Field: field.Referer}},
+	{Name: "{user-agent}i", Kind: logformat.Any, Rule: field.Rule{Field: field.UserAgent}},
+	{Name: "{x-forwarded-for}i", Kind: logformat.Any, Rule: field.Rule{Field: field.ForwardedFor}},
+	{Name: "{x-request-id}i", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
+	{Name: "{x-request-id}o", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
+	{Name: "{unique_id}e", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
+	{Name: "L", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
+	{Name: "{traceparent}i", Kind: logformat.Word, Rule: field.Rule{Field: field.Traceparent}},
+	{Name: "{x-api-key}i", Kind: logformat.Any, Rule: field.Rule{Field: field.APIKey}},
+	{Name: "{authorization}i", Kind: logformat.Any, Rule: field.Rule{Field: field.APIKey}},
+	{Name: "{balancer_worker_name}e", Kind: logformat.Word, Rule: field.Rule{Field: field.Upstream}},
+	{Name: "{balancer_name}e", Kind: logformat.Word, Rule: field.Rule{Field: field.Service}},
+	{Name: "A", Kind: logformat.Word, Skip: true},
+	{Name: "k", Kind: logformat.Number, Skip: true},
+	{Name: "l", Kind: logformat.Word, Skip: true},
+	{Name: "p", Kind: logformat.Number, Skip: true},
+	{Name: "{local}p", Kind: logformat.Number, Skip: true},
+	{Name: "{canonical}p", Kind: logformat.Number, Skip: true},
+	{Name: "P", Kind: logformat.Number, Skip: true},
+	{Name: "S", Kind: logformat.Number, Skip: true},
+	{Name: "X", Kind: logformat.Word, Skip: true},
+	{Name: "{msec_frac}t", Kind: logformat.Number, Skip: true},
+	{Name: "{usec_frac}t", Kind: logformat.Number, Skip: true},
 }
 
 // compile reads the format of Apache's directive LogFormat: its text alone, or
@@ -87,21 +79,9 @@ func compile(text string) (logformat.Template, error) {
 	if err != nil {
 		return t, err
 	}
-	for text != "" {
-		i := strings.IndexByte(text, '%')
-		if i < 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text})
-			break
-		}
-		if i > 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text[:i]})
-		}
-		parts, rest, err := percent(text[i+1:])
-		if err != nil {
-			return t, fmt.Errorf("LogFormat: %q: %w", text[i:], err)
-		}
-		t.Parts = append(t.Parts, parts...)
-		text = rest
+	t.Parts, err = logformat.Split(text, '%', percent)
+	if err != nil {
+		return t, fmt.Errorf("LogFormat: %w", err)
 	}
 	return t, nil
 }
@@ -181,19 +161,11 @@ func one(name string, letter byte, original bool) []logformat.Part {
 			{Literal: "]"},
 		}
 	}
-	spelling := strings.ToLower(name) + string(letter)
-	p := logformat.Part{Name: "%" + name + string(letter)}
-	for i := range directives {
-		d := &directives[i]
-		if d.spelling != spelling {
-			continue
-		}
-		if p.Kind = d.kind; !d.skip && (!original || letter != 's') {
-			p.Rule, p.Rank = &d.rule, i
-		}
-		return []logformat.Part{p}
+	p := logformat.Lookup(directives, strings.ToLower(name)+string(letter), "%"+name+string(letter))
+	if original && letter == 's' {
+		p.Rule = nil
 	}
-	if letter == 't' {
+	if letter == 't' && p.Rule == nil && p.Kind == logformat.Any {
 		if rule, ok := strftime(strings.Trim(name, "{}")); ok {
 			p.Rule, p.Rank = rule, len(directives)
 		}

@@ -25,91 +25,70 @@ const (
 		`%UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%`
 )
 
-// An operator is one command operator of a format string.
-type operator struct {
-	name string // with its argument
-	kind logformat.Kind
-	rule field.Rule
-	skip bool // of no use here
-}
-
-// operators are those that say something of a request. Of several that say the
+// operators are the command operators, with their argument, that say something of a request. Of several that say the
 // same the earliest counts.
-var operators = []operator{
-	{name: "START_TIME", kind: logformat.Word, rule: field.Rule{Field: field.StartTime}},
-	{name: "REQ(:METHOD)", kind: logformat.Letters, rule: field.Rule{Field: field.Method}},
-	{name: "REQ(X-ENVOY-ORIGINAL-PATH?:PATH)", rule: field.Rule{Field: field.Target}},
-	{name: "REQ(X-ENVOY-ORIGINAL-PATH)", rule: field.Rule{Field: field.Target}},
-	{name: "REQ(:PATH)", rule: field.Rule{Field: field.Target}},
-	{name: "PATH", rule: field.Rule{Field: field.Target}},
-	{name: "PROTOCOL", kind: logformat.Word, rule: field.Rule{Field: field.Protocol}},
-	{name: "RESPONSE_CODE", kind: logformat.Number, rule: field.Rule{Field: field.Status}},
-	{name: "RESPONSE_FLAGS", kind: logformat.Word, rule: field.Rule{Field: field.Flags}},
-	{name: "RESPONSE_FLAGS_LONG", kind: logformat.Word, rule: field.Rule{Field: field.Flags}},
-	{name: "RESPONSE_CODE_DETAILS", kind: logformat.Word, rule: field.Rule{Field: field.Details}},
-	{name: "BYTES_RECEIVED", kind: logformat.Number, rule: field.Rule{Field: field.RequestBytes}},
-	{name: "BYTES_SENT", kind: logformat.Number, rule: field.Rule{Field: field.ResponseBytes}},
-	{name: "DURATION", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
-	{name: "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)", kind: logformat.Number, rule: field.Rule{Field: field.UpstreamLatency, Unit: field.Milliseconds}},
-	{name: "DOWNSTREAM_REMOTE_ADDRESS", kind: logformat.Word, rule: field.Rule{Field: field.ClientIP}},
-	{name: "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", kind: logformat.Word, rule: field.Rule{Field: field.ClientIP}},
-	{name: "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", kind: logformat.Word, rule: field.Rule{Field: field.ClientIP}},
-	{name: "DOWNSTREAM_REMOTE_PORT", kind: logformat.Number, rule: field.Rule{Field: field.ClientPort}},
-	{name: "REQ(X-FORWARDED-FOR)", rule: field.Rule{Field: field.ForwardedFor}},
-	{name: "REQ(USER-AGENT)", rule: field.Rule{Field: field.UserAgent}},
-	{name: "REQ(REFERER)", rule: field.Rule{Field: field.Referer}},
-	{name: "REQ(X-REQUEST-ID)", rule: field.Rule{Field: field.RequestID}},
-	{name: "REQ(TRACEPARENT)", kind: logformat.Word, rule: field.Rule{Field: field.Traceparent}},
-	{name: "TRACE_ID", kind: logformat.Word, rule: field.Rule{Field: field.TraceID}},
-	{name: "REQ(X-B3-TRACEID)", kind: logformat.Word, rule: field.Rule{Field: field.TraceID}},
-	{name: "REQ(X-B3-SPANID)", kind: logformat.Word, rule: field.Rule{Field: field.SpanID}},
-	{name: "REQ(:AUTHORITY)", rule: field.Rule{Field: field.Authority}},
-	{name: "REQ(HOST)", rule: field.Rule{Field: field.Authority}},
-	{name: "UPSTREAM_HOST", kind: logformat.Word, rule: field.Rule{Field: field.Upstream}},
-	{name: "UPSTREAM_REMOTE_ADDRESS", kind: logformat.Word, rule: field.Rule{Field: field.Upstream}},
-	{name: "UPSTREAM_CLUSTER", kind: logformat.Word, rule: field.Rule{Field: field.Service}},
-	{name: "UPSTREAM_CLUSTER_RAW", kind: logformat.Word, rule: field.Rule{Field: field.Service}},
-	{name: "ROUTE_NAME", kind: logformat.Word, rule: field.Rule{Field: field.Route}},
-	{name: "UPSTREAM_REQUEST_ATTEMPT_COUNT", kind: logformat.Number, rule: field.Rule{Field: field.Tries}},
-	{name: "REQ(X-API-KEY)", rule: field.Rule{Field: field.APIKey}},
-	{name: "REQ(AUTHORIZATION)", rule: field.Rule{Field: field.APIKey}},
-	{name: "HOSTNAME", kind: logformat.Word, rule: field.Rule{Field: field.Node}},
-	{name: "CONNECTION_TERMINATION_DETAILS", kind: logformat.Word, skip: true},
-	{name: "UPSTREAM_LOCAL_ADDRESS", kind: logformat.Word, skip: true},
-	{name: "DOWNSTREAM_LOCAL_ADDRESS", kind: logformat.Word, skip: true},
-	{name: "REQUESTED_SERVER_NAME", kind: logformat.Word, skip: true},
-	{name: "CONNECTION_ID", kind: logformat.Number, skip: true},
-	{name: "REQUEST_DURATION", kind: logformat.Number, skip: true},
-	{name: "RESPONSE_DURATION", kind: logformat.Number, skip: true},
-	{name: "RESPONSE_TX_DURATION", kind: logformat.Number, skip: true},
+var operators = []logformat.Variable{
+	{Name: "START_TIME", Kind: logformat.Word, Rule: field.Rule{Field: field.StartTime}},
+	{Name: "REQ(:METHOD)", Kind: logformat.Letters, Rule: field.Rule{Field: field.Method}},
+	{Name: "REQ(X-ENVOY-ORIGINAL-PATH?:PATH)", Rule: field.Rule{Field: field.Target}},
+	{Name: "REQ(X-ENVOY-ORIGINAL-PATH)", Rule: field.Rule{Field: field.Target}},
+	{Name: "REQ(:PATH)", Rule: field.Rule{Field: field.Target}},
+	{Name: "PATH", Rule: field.Rule{Field: field.Target}},
+	{Name: "PROTOCOL", Kind: logformat.Word, Rule: field.Rule{Field: field.Protocol}},
+	{Name: "RESPONSE_CODE", Kind: logformat.Number, Rule: field.Rule{Field: field.Status}},
+	{Name: "RESPONSE_FLAGS", Kind: logformat.Word, Rule: field.Rule{Field: field.Flags}},
+	{Name: "RESPONSE_FLAGS_LONG", Kind: logformat.Word, Rule: field.Rule{Field: field.Flags}},
+	{Name: "RESPONSE_CODE_DETAILS", Kind: logformat.Word, Rule: field.Rule{Field: field.Details}},
+	{Name: "BYTES_RECEIVED", Kind: logformat.Number, Rule: field.Rule{Field: field.RequestBytes}},
+	{Name: "BYTES_SENT", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
+	{Name: "DURATION", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
+	{Name: "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)", Kind: logformat.Number, Rule: field.Rule{Field: field.UpstreamLatency, Unit: field.Milliseconds}},
+	{Name: "DOWNSTREAM_REMOTE_ADDRESS", Kind: logformat.Word, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Kind: logformat.Word, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Kind: logformat.Word, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "DOWNSTREAM_REMOTE_PORT", Kind: logformat.Number, Rule: field.Rule{Field: field.ClientPort}},
+	{Name: "REQ(X-FORWARDED-FOR)", Rule: field.Rule{Field: field.ForwardedFor}},
+	{Name: "REQ(USER-AGENT)", Rule: field.Rule{Field: field.UserAgent}},
+	{Name: "REQ(REFERER)", Rule: field.Rule{Field: field.Referer}},
+	{Name: "REQ(X-REQUEST-ID)", Rule: field.Rule{Field: field.RequestID}},
+	{Name: "REQ(TRACEPARENT)", Kind: logformat.Word, Rule: field.Rule{Field: field.Traceparent}},
+	{Name: "TRACE_ID", Kind: logformat.Word, Rule: field.Rule{Field: field.TraceID}},
+	{Name: "REQ(X-B3-TRACEID)", Kind: logformat.Word, Rule: field.Rule{Field: field.TraceID}},
+	{Name: "REQ(X-B3-SPANID)", Kind: logformat.Word, Rule: field.Rule{Field: field.SpanID}},
+	{Name: "REQ(:AUTHORITY)", Rule: field.Rule{Field: field.Authority}},
+	{Name: "REQ(HOST)", Rule: field.Rule{Field: field.Authority}},
+	{Name: "UPSTREAM_HOST", Kind: logformat.Word, Rule: field.Rule{Field: field.Upstream}},
+	{Name: "UPSTREAM_REMOTE_ADDRESS", Kind: logformat.Word, Rule: field.Rule{Field: field.Upstream}},
+	{Name: "UPSTREAM_CLUSTER", Kind: logformat.Word, Rule: field.Rule{Field: field.Service}},
+	{Name: "UPSTREAM_CLUSTER_RAW", Kind: logformat.Word, Rule: field.Rule{Field: field.Service}},
+	{Name: "ROUTE_NAME", Kind: logformat.Word, Rule: field.Rule{Field: field.Route}},
+	{Name: "UPSTREAM_REQUEST_ATTEMPT_COUNT", Kind: logformat.Number, Rule: field.Rule{Field: field.Tries}},
+	{Name: "REQ(X-API-KEY)", Rule: field.Rule{Field: field.APIKey}},
+	{Name: "REQ(AUTHORIZATION)", Rule: field.Rule{Field: field.APIKey}},
+	{Name: "HOSTNAME", Kind: logformat.Word, Rule: field.Rule{Field: field.Node}},
+	{Name: "CONNECTION_TERMINATION_DETAILS", Kind: logformat.Word, Skip: true},
+	{Name: "UPSTREAM_LOCAL_ADDRESS", Kind: logformat.Word, Skip: true},
+	{Name: "DOWNSTREAM_LOCAL_ADDRESS", Kind: logformat.Word, Skip: true},
+	{Name: "REQUESTED_SERVER_NAME", Kind: logformat.Word, Skip: true},
+	{Name: "CONNECTION_ID", Kind: logformat.Number, Skip: true},
+	{Name: "REQUEST_DURATION", Kind: logformat.Number, Skip: true},
+	{Name: "RESPONSE_DURATION", Kind: logformat.Number, Skip: true},
+	{Name: "RESPONSE_TX_DURATION", Kind: logformat.Number, Skip: true},
 }
 
 // compile reads a format string: text, and %OPERATOR(argument):length%.
 func compile(text string) (logformat.Template, error) {
-	t := logformat.Template{Verbatim: true} // Envoy escapes nothing
-	text = strings.TrimSuffix(text, `\n`)
-	for text != "" {
-		i := strings.IndexByte(text, '%')
-		if i < 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text})
-			break
+	parts, err := logformat.Split(strings.TrimSuffix(text, `\n`), '%', func(behind string) ([]logformat.Part, string, error) {
+		if rest, ok := strings.CutPrefix(behind, "%"); ok {
+			return []logformat.Part{{Literal: "%"}}, rest, nil
 		}
-		if i > 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text[:i]})
-		}
-		if rest, ok := strings.CutPrefix(text[i:], "%%"); ok {
-			t.Parts = append(t.Parts, logformat.Part{Literal: "%"})
-			text = rest
-			continue
-		}
-		name, rest, err := cutOperator(text[i+1:])
+		name, rest, err := cutOperator(behind)
 		if err != nil {
-			return t, fmt.Errorf("format %q: %w", text[i:], err)
+			return nil, "", fmt.Errorf("format %q: %w", "%"+behind, err)
 		}
-		t.Parts = append(t.Parts, part(name))
-		text = rest
-	}
-	return t, nil
+		return []logformat.Part{part(name)}, rest, nil
+	})
+	return logformat.Template{Parts: parts, Verbatim: true}, err // Envoy escapes nothing
 }
 
 // cutOperator returns the operator that ends at the next % outside its argument.
@@ -140,14 +119,7 @@ func part(text string) logformat.Part {
 		p.Rule = &field.Rule{Field: field.StartTime}
 		return p
 	}
-	for i := range operators {
-		if o := &operators[i]; o.name == name {
-			if p.Kind = o.kind; !o.skip {
-				p.Rule, p.Rank = &o.rule, i
-			}
-		}
-	}
-	return p
+	return logformat.Lookup(operators, name, p.Name)
 }
 
 // newText returns a decoder of Envoy's or Istio's default format, or of the user's own.

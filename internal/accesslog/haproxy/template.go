@@ -9,84 +9,76 @@ import (
 	"gatewatch/internal/accesslog/logformat"
 )
 
-// An alias is one % name of a log-format (Configuration Manual, 8.2.6).
-type alias struct {
-	name string
-	kind logformat.Kind
-	rule field.Rule
-	skip bool // of no use here
-}
-
 const dateLayout = "clf" // 14/Jan/2015:12:48:57.127
 
-// aliases are those whose values gatewatch knows to read or to leave out. Of
+// aliases are the % names of a log-format (Configuration Manual, 8.2.6) whose values gatewatch knows to read or to leave out. Of
 // several that say the same the earliest counts.
-var aliases = []alias{
-	{name: "tr", kind: logformat.Word, rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
-	{name: "trl", kind: logformat.Local, rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
-	{name: "trg", kind: logformat.Local, rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
-	{name: "t", kind: logformat.Word, rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
-	{name: "T", kind: logformat.Local, rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
-	{name: "Tl", kind: logformat.Local, rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
-	{name: "Ts", kind: logformat.Number, rule: field.Rule{Field: field.StartTime, Unit: field.Seconds}},
-	{name: "ci", kind: logformat.Address, rule: field.Rule{Field: field.ClientIP}},
-	{name: "cp", kind: logformat.Number, rule: field.Rule{Field: field.ClientPort}},
-	{name: "b", kind: logformat.Word, rule: field.Rule{Field: field.Service}},
-	{name: "s", kind: logformat.Word, rule: field.Rule{Field: field.Upstream}},
-	{name: "si", kind: logformat.Address, rule: field.Rule{Field: field.Upstream}},
-	{name: "Ta", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
-	{name: "Tt", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
-	{name: "Tu", kind: logformat.Number, rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
-	{name: "Tc", kind: logformat.Number, rule: field.Rule{Field: field.UpstreamLatency, Unit: field.Milliseconds}},
-	{name: "Tr", kind: logformat.Number, rule: field.Rule{Field: field.UpstreamHeaders, Unit: field.Milliseconds}},
-	{name: "Tw", kind: logformat.Number, rule: field.Rule{Field: field.GatewayLatency, Unit: field.Milliseconds}},
-	{name: "ST", kind: logformat.Number, rule: field.Rule{Field: field.Status}},
-	{name: "B", kind: logformat.Number, rule: field.Rule{Field: field.ResponseBytes}},
-	{name: "U", kind: logformat.Number, rule: field.Rule{Field: field.RequestBytes}},
-	{name: "tsc", kind: logformat.Word, rule: field.Rule{Field: field.Flags}},
-	{name: "ts", kind: logformat.Word, rule: field.Rule{Field: field.Flags}},
-	{name: "rc", kind: logformat.Number, rule: field.Rule{Field: field.Tries}},
-	{name: "HU", kind: logformat.Any, rule: field.Rule{Field: field.Target}},
-	{name: "HP", kind: logformat.Any, rule: field.Rule{Field: field.Path}},
-	{name: "HPO", kind: logformat.Any, rule: field.Rule{Field: field.Path}},
-	{name: "HQ", kind: logformat.Any, rule: field.Rule{Field: field.Query}},
-	{name: "HM", kind: logformat.Letters, rule: field.Rule{Field: field.Method}},
-	{name: "HV", kind: logformat.Word, rule: field.Rule{Field: field.Protocol}},
-	{name: "r", kind: logformat.Any, rule: field.Rule{Field: field.RequestLine}},
-	{name: "ID", kind: logformat.Word, rule: field.Rule{Field: field.RequestID}},
-	{name: "H", kind: logformat.Word, rule: field.Rule{Field: field.Node}},
-	{name: "[ssl_fc_sni]", kind: logformat.Word, rule: field.Rule{Field: field.Host}},
-	{name: "[unique-id]", kind: logformat.Word, rule: field.Rule{Field: field.RequestID}},
-	{name: "[req.hdr(host)]", kind: logformat.Word, rule: field.Rule{Field: field.Authority}},
-	{name: "[req.hdr(user-agent)]", kind: logformat.Any, rule: field.Rule{Field: field.UserAgent}},
-	{name: "[req.hdr(x-forwarded-for)]", kind: logformat.Any, rule: field.Rule{Field: field.ForwardedFor}},
-	{name: "[req.hdr(traceparent)]", kind: logformat.Word, rule: field.Rule{Field: field.Traceparent}},
-	{name: "CC", kind: logformat.Word, skip: true},
-	{name: "CS", kind: logformat.Word, skip: true},
-	{name: "TR", kind: logformat.Number, skip: true},
-	{name: "Td", kind: logformat.Number, skip: true},
-	{name: "Th", kind: logformat.Number, skip: true},
-	{name: "Ti", kind: logformat.Number, skip: true},
-	{name: "Tq", kind: logformat.Number, skip: true},
-	{name: "ac", kind: logformat.Number, skip: true},
-	{name: "bc", kind: logformat.Number, skip: true},
-	{name: "bi", kind: logformat.Address, skip: true},
-	{name: "bp", kind: logformat.Number, skip: true},
-	{name: "bq", kind: logformat.Number, skip: true},
-	{name: "f", kind: logformat.Word, skip: true},
-	{name: "fc", kind: logformat.Number, skip: true},
-	{name: "fi", kind: logformat.Address, skip: true},
-	{name: "fp", kind: logformat.Number, skip: true},
-	{name: "ft", kind: logformat.Word, skip: true},
-	{name: "lc", kind: logformat.Number, skip: true},
-	{name: "ms", kind: logformat.Number, skip: true},
-	{name: "pid", kind: logformat.Number, skip: true},
-	{name: "rt", kind: logformat.Number, skip: true},
-	{name: "sc", kind: logformat.Number, skip: true},
-	{name: "sp", kind: logformat.Number, skip: true},
-	{name: "sq", kind: logformat.Number, skip: true},
-	{name: "sslc", kind: logformat.Word, skip: true},
-	{name: "sslv", kind: logformat.Word, skip: true},
+var aliases = []logformat.Variable{
+	{Name: "tr", Kind: logformat.Word, Rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
+	{Name: "trl", Kind: logformat.Local, Rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
+	{Name: "trg", Kind: logformat.Local, Rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
+	{Name: "t", Kind: logformat.Word, Rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
+	{Name: "T", Kind: logformat.Local, Rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
+	{Name: "Tl", Kind: logformat.Local, Rule: field.Rule{Field: field.StartTime, Layout: dateLayout}},
+	{Name: "Ts", Kind: logformat.Number, Rule: field.Rule{Field: field.StartTime, Unit: field.Seconds}},
+	{Name: "ci", Kind: logformat.Address, Rule: field.Rule{Field: field.ClientIP}},
+	{Name: "cp", Kind: logformat.Number, Rule: field.Rule{Field: field.ClientPort}},
+	{Name: "b", Kind: logformat.Word, Rule: field.Rule{Field: field.Service}},
+	{Name: "s", Kind: logformat.Word, Rule: field.Rule{Field: field.Upstream}},
+	{Name: "si", Kind: logformat.Address, Rule: field.Rule{Field: field.Upstream}},
+	{Name: "Ta", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
+	{Name: "Tt", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
+	{Name: "Tu", Kind: logformat.Number, Rule: field.Rule{Field: field.Latency, Unit: field.Milliseconds}},
+	{Name: "Tc", Kind: logformat.Number, Rule: field.Rule{Field: field.UpstreamLatency, Unit: field.Milliseconds}},
+	{Name: "Tr", Kind: logformat.Number, Rule: field.Rule{Field: field.UpstreamHeaders, Unit: field.Milliseconds}},
+	{Name: "Tw", Kind: logformat.Number, Rule: field.Rule{Field: field.GatewayLatency, Unit: field.Milliseconds}},
+	{Name: "ST", Kind: logformat.Number, Rule: field.Rule{Field: field.Status}},
+	{Name: "B", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
+	{Name: "U", Kind: logformat.Number, Rule: field.Rule{Field: field.RequestBytes}},
+	{Name: "tsc", Kind: logformat.Word, Rule: field.Rule{Field: field.Flags}},
+	{Name: "ts", Kind: logformat.Word, Rule: field.Rule{Field: field.Flags}},
+	{Name: "rc", Kind: logformat.Number, Rule: field.Rule{Field: field.Tries}},
+	{Name: "HU", Kind: logformat.Any, Rule: field.Rule{Field: field.Target}},
+	{Name: "HP", Kind: logformat.Any, Rule: field.Rule{Field: field.Path}},
+	{Name: "HPO", Kind: logformat.Any, Rule: field.Rule{Field: field.Path}},
+	{Name: "HQ", Kind: logformat.Any, Rule: field.Rule{Field: field.Query}},
+	{Name: "HM", Kind: logformat.Letters, Rule: field.Rule{Field: field.Method}},
+	{Name: "HV", Kind: logformat.Word, Rule: field.Rule{Field: field.Protocol}},
+	{Name: "r", Kind: logformat.Any, Rule: field.Rule{Field: field.RequestLine}},
+	{Name: "ID", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
+	{Name: "H", Kind: logformat.Word, Rule: field.Rule{Field: field.Node}},
+	{Name: "[ssl_fc_sni]", Kind: logformat.Word, Rule: field.Rule{Field: field.Host}},
+	{Name: "[unique-id]", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
+	{Name: "[req.hdr(host)]", Kind: logformat.Word, Rule: field.Rule{Field: field.Authority}},
+	{Name: "[req.hdr(user-agent)]", Kind: logformat.Any, Rule: field.Rule{Field: field.UserAgent}},
+	{Name: "[req.hdr(x-forwarded-for)]", Kind: logformat.Any, Rule: field.Rule{Field: field.ForwardedFor}},
+	{Name: "[req.hdr(traceparent)]", Kind: logformat.Word, Rule: field.Rule{Field: field.Traceparent}},
+	{Name: "CC", Kind: logformat.Word, Skip: true},
+	{Name: "CS", Kind: logformat.Word, Skip: true},
+	{Name: "TR", Kind: logformat.Number, Skip: true},
+	{Name: "Td", Kind: logformat.Number, Skip: true},
+	{Name: "Th", Kind: logformat.Number, Skip: true},
+	{Name: "Ti", Kind: logformat.Number, Skip: true},
+	{Name: "Tq", Kind: logformat.Number, Skip: true},
+	{Name: "ac", Kind: logformat.Number, Skip: true},
+	{Name: "bc", Kind: logformat.Number, Skip: true},
+	{Name: "bi", Kind: logformat.Address, Skip: true},
+	{Name: "bp", Kind: logformat.Number, Skip: true},
+	{Name: "bq", Kind: logformat.Number, Skip: true},
+	{Name: "f", Kind: logformat.Word, Skip: true},
+	{Name: "fc", Kind: logformat.Number, Skip: true},
+	{Name: "fi", Kind: logformat.Address, Skip: true},
+	{Name: "fp", Kind: logformat.Number, Skip: true},
+	{Name: "ft", Kind: logformat.Word, Skip: true},
+	{Name: "lc", Kind: logformat.Number, Skip: true},
+	{Name: "ms", Kind: logformat.Number, Skip: true},
+	{Name: "pid", Kind: logformat.Number, Skip: true},
+	{Name: "rt", Kind: logformat.Number, Skip: true},
+	{Name: "sc", Kind: logformat.Number, Skip: true},
+	{Name: "sp", Kind: logformat.Number, Skip: true},
+	{Name: "sq", Kind: logformat.Number, Skip: true},
+	{Name: "sslc", Kind: logformat.Word, Skip: true},
+	{Name: "sslv", Kind: logformat.Word, Skip: true},
 }
 
 // compile reads a log-format: its text alone, or the directive as it stands in
@@ -104,11 +96,11 @@ func compile(text string) ([]logformat.Template, error) {
 	}
 	var ts []logformat.Template
 	for _, text := range texts {
-		t, err := one(text)
+		parts, err := logformat.Split(text, '%', percent)
 		if err != nil {
 			return nil, fmt.Errorf("log-format: %w", err)
 		}
-		ts = append(ts, t)
+		ts = append(ts, logformat.Template{Parts: parts, Cut: true})
 	}
 	return ts, nil
 }
@@ -121,27 +113,6 @@ func unquote(s string) string {
 		s = s[1 : n-1]
 	}
 	return strings.NewReplacer(`\ `, " ", `\"`, `"`, `\'`, `'`, `\\`, `\`).Replace(s)
-}
-
-func one(text string) (logformat.Template, error) {
-	t := logformat.Template{Cut: true}
-	for text != "" {
-		i := strings.IndexByte(text, '%')
-		if i < 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text})
-			break
-		}
-		if i > 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text[:i]})
-		}
-		parts, rest, err := percent(text[i+1:])
-		if err != nil {
-			return t, fmt.Errorf("%q: %w", text[i:], err)
-		}
-		t.Parts = append(t.Parts, parts...)
-		text = rest
-	}
-	return t, nil
 }
 
 // percent reads what follows a %: {flags}, and a name or [expression].
@@ -173,14 +144,7 @@ func percent(s string) (parts []logformat.Part, rest string, err error) {
 	if name == "" {
 		return nil, "", errors.New("no name")
 	}
-	p := logformat.Part{Name: "%" + name}
-	for i := range aliases {
-		if a := &aliases[i]; a.name == name {
-			if p.Kind = a.kind; !a.skip {
-				p.Rule, p.Rank = &a.rule, i
-			}
-		}
-	}
+	p := logformat.Lookup(aliases, name, "%"+name)
 	if strings.Contains(flags, "+Q") {
 		return []logformat.Part{{Literal: `"`}, p, {Literal: `"`}}, rest, nil
 	}

@@ -71,23 +71,15 @@ func compile(text string) (logformat.Template, error) {
 			return t, fmt.Errorf("log_format: %w", err)
 		}
 	}
-	for text != "" {
-		i := strings.IndexByte(text, '$')
-		if i < 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text})
-			break
-		}
-		if i > 0 {
-			t.Parts = append(t.Parts, logformat.Part{Literal: text[:i]})
-		}
-		name, rest := variable(text[i+1:])
+	var err error
+	t.Parts, err = logformat.Split(text, '$', func(behind string) ([]logformat.Part, string, error) {
+		name, rest := variable(behind)
 		if name == "" {
-			return t, errors.New("log_format: a $ without a variable's name")
+			return nil, "", errors.New("log_format: a $ without a variable's name")
 		}
-		t.Parts = append(t.Parts, part(name))
-		text = rest
-	}
-	return t, nil
+		return []logformat.Part{part(name)}, rest, nil
+	})
+	return t, err
 }
 
 // variable cuts name or {name} off.
