@@ -10,7 +10,6 @@ import (
 
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
-	"gatewatch/internal/formats"
 )
 
 // A finding is one line of `check`.
@@ -88,17 +87,9 @@ func checkStatic(cfg *config.Config) error {
 	var faults []error
 	for i, t := range cfg.Kafka.Topics {
 		path := fmt.Sprintf("kafka.topics[%d]", i)
-		f, err := formats.Find(t.Format)
+		f, err := findFormat(t.Format)
 		if err != nil && t.Format != formatAuto && t.Format != formatKeyEvents {
-			names := []string{formatAuto, formatKeyEvents}
-			for _, f := range formats.All() {
-				names = append(names, f.Name)
-			}
-			text := err.Error()
-			if near := config.Nearest(t.Format, names); near != "" {
-				text = fmt.Sprintf("%q is unknown; did you mean %q?", t.Format, near)
-			}
-			faults = append(faults, cfg.Fault(path+".format", "%s", text))
+			faults = append(faults, cfg.Fault(path+".format", "%v", err))
 			continue
 		}
 		if _, err := newDecoder(t, nil, nil); err != nil {

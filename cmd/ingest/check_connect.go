@@ -13,7 +13,6 @@ import (
 	"gatewatch/internal/alertmanager"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
-	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/kafka"
 )
@@ -121,8 +120,8 @@ func checkTopic(ctx context.Context, cfg *config.Config, client *kafka.Client, t
 		found.warn(name, "nothing to check its format with", "%s is empty", t.Name)
 		return
 	}
-	f, err := formats.Find(t.Format)
-	if err != nil {
+	f, err := findFormat(t.Format)
+	if err != nil && t.Format != formatAuto && t.Format != formatKeyEvents {
 		found.fail(name, "`decode --formats` lists them", "%s: %v", t.Name, err)
 		return
 	}

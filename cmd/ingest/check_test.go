@@ -34,7 +34,7 @@ func TestCheckStatic(t *testing.T) {
 		want       string
 	}{
 		{"good", head + "      format: nginx_json\n" + tail, 0, "ok    configuration  "},
-		{"format", head + "      format: ngnix_json\n" + tail, 2, `gatewatch.yaml:5: kafka.topics[0].format: "ngnix_json" is unknown; did you mean "nginx_json"?`},
+		{"format", head + "      format: ngnix_json\n" + tail, 2, `gatewatch.yaml:5: kafka.topics[0].format: format "ngnix_json" is unknown; did you mean "nginx_json"?`},
 		{"mapping", head + "      format: json\n      mapping: {stauts: code}\n" + tail, 2, `gatewatch.yaml:6: kafka.topics[0].mapping: format json: mapping stauts: no such field`},
 		{"file", head + "      format: nginx_json\n" + "clickhouse:\n  address: c:9000\n  password_file: absent\n", 2, "gatewatch.yaml:8: clickhouse.password_file: "},
 		{"key", head + "      fromat: nginx_json\n" + tail, 2, `unknown key "fromat" in kafka.topics[0]; did you mean "format"?`},

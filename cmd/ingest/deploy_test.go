@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"gatewatch/internal/config"
-	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 )
 
@@ -211,7 +210,7 @@ func TestCompose(t *testing.T) {
 		if !strings.Contains(text, topic.Name) {
 			t.Errorf("topic %s is not made", topic.Name)
 		}
-		if _, err := formats.Find(topic.Format); err != nil {
+		if _, err := findFormat(topic.Format); err != nil {
 			t.Error(err)
 		}
 	}

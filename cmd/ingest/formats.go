@@ -10,10 +10,27 @@ import (
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/envelope"
 	"gatewatch/internal/accesslog/normalise"
+	"gatewatch/internal/config"
 	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
 )
+
+// findFormat returns the format of that name; the error says which name is near.
+func findFormat(name string) (formats.Format, error) {
+	f, ok := formats.Find(name)
+	if ok {
+		return f, nil
+	}
+	names := []string{formatAuto, formatKeyEvents}
+	for _, f := range formats.All() {
+		names = append(names, f.Name)
+	}
+	if near := config.Nearest(name, names); near != "" {
+		return f, fmt.Errorf("format %q is unknown; did you mean %q?", name, near)
+	}
+	return f, fmt.Errorf("format %q is unknown; `gatewatch-ingest decode --formats` lists the names", name)
+}
 
 // newEntryDecoder returns a decoder of f for what t says.
 func newEntryDecoder(t ingest.TopicConfig, f formats.Format) (accesslog.Decoder, error) {
@@ -51,7 +68,7 @@ func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser, report func(forma
 	case formatKeyEvents:
 		return &keyDecoder{normalise: n}, nil
 	}
-	f, err := formats.Find(t.Format)
+	f, err := findFormat(t.Format)
 	if err != nil {
 		return nil, err
 	}

@@ -142,7 +142,7 @@ func read(t ingest.TopicConfig, f formats.Format, messages []ingest.Message, pep
 		return nil, err
 	}
 	var bare accesslog.Decoder
-	if f.Spans == nil {
+	if f.New != nil {
 		if bare, err = newEntryDecoder(t, f); err != nil {
 			return nil, err
 		}

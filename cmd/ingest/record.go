@@ -13,6 +13,7 @@ import (
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/normalise"
+	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
 )
@@ -60,7 +61,14 @@ func (p *decodePrinter) print(w *bufio.Writer, msg []byte, bad *accesslog.ParseE
 			return err
 		}
 	}
-	p.records += len(entries) + len(spans)
+	for i := range p.found.KeyEvents {
+		p.begin(n)
+		p.keyEvent(&p.found.KeyEvents[i])
+		if err := p.end(w); err != nil {
+			return err
+		}
+	}
+	p.records += len(entries) + len(spans) + len(p.found.KeyEvents)
 	return nil
 }
 
@@ -73,6 +81,7 @@ func (p *decodePrinter) decode(msg []byte) (bad *accesslog.ParseError) {
 	}()
 	p.found.Entries.Reset()
 	p.found.Spans.Reset()
+	p.found.KeyEvents = p.found.KeyEvents[:0]
 	if len(bytes.TrimSpace(msg)) == 0 {
 		return &accesslog.ParseError{Reason: accesslog.ReasonEmpty}
 	}
@@ -252,6 +261,18 @@ func (p *decodePrinter) outcome(e *accesslog.Entry) {
 	p.text("responder", e.Outcome.Responder.String())
 	p.text("upstream_reached", e.Outcome.UpstreamReached.String())
 	p.text("error_evidence", e.Outcome.Evidence.String())
+}
+
+func (p *decodePrinter) keyEvent(e *consumer.Event) {
+	p.text("event", e.Action.String())
+	if !e.Time.IsZero() {
+		p.time("timestamp", e.Time)
+	}
+	p.id("key_id", e.KeyID[:])
+	p.text("consumer", e.Consumer)
+	p.text("plan", e.Plan)
+	p.text("tier", e.Tier)
+	p.text("owner", e.Owner)
 }
 
 func (p *decodePrinter) span(s *trace.Span) {

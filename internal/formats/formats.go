@@ -3,9 +3,7 @@
 package formats
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	_ "time/tzdata" // time zones for images without them
 
 	"gatewatch/internal/accesslog"
@@ -77,14 +75,12 @@ func All() []Format {
 	)
 }
 
-// Find returns the format of that name; the error lists the names that there are.
-func Find(name string) (Format, error) {
-	fs := All()
-	names := make([]string, len(fs))
-	for i, f := range fs {
-		if names[i] = f.Name; f.Name == name {
-			return f, nil
+// Find returns the format of that name.
+func Find(name string) (Format, bool) {
+	for _, f := range All() {
+		if f.Name == name {
+			return f, true
 		}
 	}
-	return Format{}, fmt.Errorf("format %q is unknown; the formats are %s", name, strings.Join(names, ", "))
+	return Format{}, false
 }

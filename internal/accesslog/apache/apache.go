@@ -59,7 +59,7 @@ func newVhost(o accesslog.Options) (accesslog.Decoder, error) {
 
 func newCustom(o accesslog.Options) (accesslog.Decoder, error) {
 	if strings.TrimSpace(o.LogFormat) == "" {
-		return nil, errors.New("format apache_custom needs log_format: the LogFormat line of Apache's configuration")
+		return nil, errors.New("log_format is missing: the LogFormat line of Apache's configuration")
 	}
 	t, err := compile(o.LogFormat)
 	if err != nil {

@@ -51,7 +51,7 @@ func Formats() []accesslog.Format {
 
 func newCustom(o accesslog.Options) (accesslog.Decoder, error) {
 	if strings.TrimSpace(o.LogFormat) == "" {
-		return nil, errors.New("format haproxy_custom needs log_format: the log-format line of HAProxy's configuration")
+		return nil, errors.New("log_format is missing: the log-format line of HAProxy's configuration")
 	}
 	return newDecoder(o, o.LogFormat)
 }

@@ -89,7 +89,7 @@ func newCombined(o accesslog.Options) (accesslog.Decoder, error) {
 
 func newCustom(o accesslog.Options) (accesslog.Decoder, error) {
 	if strings.TrimSpace(o.LogFormat) == "" {
-		return nil, errors.New("format nginx_custom needs log_format: the line of nginx's configuration")
+		return nil, errors.New("log_format is missing: the line of nginx's configuration")
 	}
 	t, err := compile(o.LogFormat)
 	if err != nil {
