@@ -13,8 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -28,19 +28,16 @@ import (
 //go:embed packages.tsv
 var packages string
 
+// The archive has the newest version of a package; the snapshot keeps all.
+const (
+	archive  = "http://deb.debian.org/debian/"
+	snapshot = "https://snapshot.debian.org/archive/debian/20261123T000000Z/"
+)
+
 // A pkg is one line of packages.tsv.
 type pkg struct {
-	name, version string
-	size          int64
-	sha256        string
-}
-
-// spec is what apt-get calls the package.
-func (p pkg) spec() string { return p.name + "=" + p.version }
-
-// file is what apt-get names its file: the colon of an epoch is escaped.
-func (p pkg) file() string {
-	return p.name + "_" + strings.ReplaceAll(p.version, ":", "%3a") + "_amd64.deb"
+	file, sha256 string
+	size         int64
 }
 
 func list() ([]pkg, error) {
@@ -50,19 +47,19 @@ func list() ([]pkg, error) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		if len(f) != 4 {
+		if len(f) != 3 {
 			return nil, fmt.Errorf("packages.tsv: %q", line)
 		}
-		size, err := strconv.ParseInt(f[2], 10, 64)
+		size, err := strconv.ParseInt(f[1], 10, 64)
 		if err != nil {
 			return nil, fmt.Errorf("packages.tsv: %q: %w", line, err)
 		}
-		ps = append(ps, pkg{name: f[0], version: f[1], size: size, sha256: f[3]})
+		ps = append(ps, pkg{file: f[0], size: size, sha256: f[2]})
 	}
 	return ps, nil
 }
 
-// Install returns the folder that the packages are unpacked in, which apt-get
+// Install returns the folder that the packages are unpacked in, which it
 // fetches into the user's cache folder the first time. Progress goes to log.
 func Install(ctx context.Context, log io.Writer) (root string, err error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
@@ -96,58 +93,46 @@ func Install(ctx context.Context, log io.Writer) (root string, err error) {
 		total += p.size
 	}
 	fmt.Fprintf(log, "gateways: fetching nginx, HAProxy, Apache, Caddy and rsyslog (%d packages of Debian, %d MB, once) …\n", len(ps), total>>20)
-	unpacked := filepath.Join(tmp, "root")
-	if err := errors.Join(download(ctx, ps, tmp), os.Mkdir(unpacked, 0o755)); err != nil {
-		return "", err
-	}
 	for _, p := range ps {
-		if err := install(p, tmp, unpacked); err != nil {
-			return "", fmt.Errorf("%s: %w", p.file(), err)
+		if err := install(ctx, p, tmp); err != nil {
+			return "", fmt.Errorf("%s: %w", filepath.Base(p.file), err)
 		}
 	}
-	if err := os.Rename(unpacked, root); err != nil {
+	if err := os.Rename(tmp, root); err != nil {
 		return "", fmt.Errorf("keep the packages: %w", err)
 	}
 	return root, nil
 }
 
-// download lets apt-get put the packages' files into dir. It uses the sources
-// that the machine has, with lists of packages of its own, so that it needs no
-// rights and changes nothing.
-func download(ctx context.Context, ps []pkg, dir string) error {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return errors.New("apt-get is not installed: the real gateways are packages of Debian 12")
-	}
-	lists, archives := filepath.Join(dir, "lists"), filepath.Join(dir, "cache")
-	if err := errors.Join(os.MkdirAll(filepath.Join(lists, "partial"), 0o755), os.MkdirAll(filepath.Join(archives, "archives/partial"), 0o755)); err != nil {
-		return err
-	}
-	download := []string{"download"}
-	for _, p := range ps {
-		download = append(download, p.spec())
-	}
-	for _, args := range [][]string{{"update"}, download} {
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{
-			"-qq", "-o", "Dir::State::lists=" + lists, "-o", "Dir::Cache=" + archives, "-o", "APT::Sandbox::User=root",
-		}, args...)...)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s, with packages of Debian 12: %w: %s", args[0], err, strings.TrimSpace(string(out)))
-		}
-	}
-	return nil
-}
-
-func install(p pkg, dir, root string) error {
-	deb, err := os.ReadFile(filepath.Join(dir, p.file()))
+func install(ctx context.Context, p pkg, root string) error {
+	deb, err := fetch(ctx, archive+p.file)
 	if err != nil {
-		return err
+		var again error
+		if deb, again = fetch(ctx, snapshot+p.file); again != nil {
+			return errors.Join(err, again)
+		}
 	}
 	sum := sha256.Sum256(deb)
 	if got := hex.EncodeToString(sum[:]); got != p.sha256 {
 		return fmt.Errorf("has checksum sha256 %s, want %s: refusing it", got, p.sha256)
 	}
 	return unpack(deb, root)
+}
+
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 }
 
 // unpack extracts data.tar.xz of a package: an ar archive (deb(5), ar(5)).
