@@ -69,6 +69,9 @@ func CheckDecode(t testing.TB, d accesslog.Decoder, msg []byte) {
 		if e.Status < 0 || e.Status > 999 || e.ResponseBytes.V < 0 || e.RequestBytes.V < 0 || e.Latency.Total.V < 0 || e.Latency.Upstream.V < 0 {
 			t.Fatalf("%q: impossible numbers: %+v", msg, e)
 		}
+		if o := e.Outcome; int(o.Class) >= len(accesslog.ErrorClasses()) || o.Responder > accesslog.ResponderClient || o.UpstreamReached > accesslog.ReachedNo {
+			t.Fatalf("%q: outside the vocabulary: %+v", msg, o)
+		}
 		for _, s := range []string{e.Method, e.Target, e.Path, e.Query, e.UserAgent, e.Referer, e.RequestLine} {
 			if !utf8.ValidString(s) {
 				t.Fatalf("%q: %q is not UTF-8", msg, s)

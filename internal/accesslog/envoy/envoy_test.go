@@ -83,6 +83,27 @@ func TestTableIsComplete(t *testing.T) {
 	}
 }
 
+// Every detail that Envoy's documentation lists says something, for a request that Envoy refused.
+func TestDetailsAreComplete(t *testing.T) {
+	const details = `absolute_path_rejected admin_filter_response cluster_not_found downstream_local_disconnect downstream_remote_disconnect
+		duration_timeout direct_response filter_chain_not_found filter_removed_required_headers internal_redirect low_version maintenance_mode
+		max_duration_timeout missing_host_header missing_path_rejected no_healthy_upstream overload path_normalization_failed
+		request_headers_failed_strict_check request_overall_timeout request_payload_exceeded_retry_buffer_limit request_payload_too_large
+		response_payload_too_large route_configuration_not_found route_not_found stream_idle_timeout upgrade_failed
+		upstream_max_stream_duration_reached upstream_per_try_timeout upstream_reset_after_response_started{x}
+		upstream_reset_before_response_started{x} upstream_response_timeout via_upstream http1.body_disallowed http1.codec_error
+		http1.connection_header_rejected http1.content_length_and_chunked_not_allowed http1.content_length_not_allowed
+		http1.headers_too_large http1.invalid_characters http1.invalid_transfer_encoding http1.invalid_url http1.too_many_headers
+		http1.transfer_encoding_not_allowed http1.unexpected_underscore http2.inbound_empty_frames_flood http2.invalid.header.field
+		http2.outbound_frames_flood http2.too_many_headers http2.unexpected_underscore http2.unknown.nghttp2.error
+		http2.violation.of.messaging.rule`
+	for d := range strings.FieldsSeq(details) {
+		if o := decode(t, `{"response_code":500,"method":"GET","response_code_details":"`+d+`"}`).Outcome; o.Evidence != accesslog.EvidenceStated {
+			t.Errorf("%s: %+v", d, o)
+		}
+	}
+}
+
 // The same facts under all the names that people give them.
 func TestSpellings(t *testing.T) {
 	for _, msg := range []string{
