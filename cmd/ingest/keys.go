@@ -80,18 +80,8 @@ func runImport(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return daemon.Usagef("%s: %w", fs.Arg(1), err)
 	}
-	pepper, err := config.ReadSecret(cfg.Ingest.PepperFile)
-	if err != nil {
-		return daemon.Usage(err)
-	}
-	topic := ingest.TopicConfig{Name: "import " + filepath.Base(fs.Arg(1))}
-	n, err := newNormaliser(topic, cfg.Ingest, []byte(pepper))
-	if err != nil {
-		return daemon.Usage(err)
-	}
-	rows := hashed(events, n)
 	if *dry {
-		fmt.Fprintf(env.Stdout, "%d keys would be imported\n", len(events))
+		fmt.Fprintf(env.Stdout, "%s would be imported\n", daemon.Plural(int64(len(events)), "key"))
 		return nil
 	}
 	conn, err := clickhouse.Open(cfg.ClickHouse)
@@ -102,12 +92,25 @@ func runImport(ctx context.Context, env *daemon.Env, args []string) error {
 	if _, err := conn.Migrate(ctx); err != nil {
 		return clickhouse.Explain(cfg.ClickHouse, err)
 	}
+	// The ids must be those that `run` gives the same keys.
+	if err := checkPepper(ctx, cfg.Ingest.PepperFile, conn); err != nil {
+		return err
+	}
+	pepper, err := config.ReadSecret(cfg.Ingest.PepperFile)
+	if err != nil {
+		return daemon.Usage(err)
+	}
+	topic := ingest.TopicConfig{Name: "import " + filepath.Base(fs.Arg(1))}
+	n, err := newNormaliser(topic, cfg.Ingest, []byte(pepper))
+	if err != nil {
+		return daemon.Usage(err)
+	}
 	writer := clickhouse.NewWriter(conn)
 	defer writer.Close()
 	sum := sha256.Sum256(text)
-	if err := writer.InsertKeyEvents(ctx, topic, rows, time.Now(), "import:"+hex.EncodeToString(sum[:])); err != nil {
+	if err := writer.InsertKeyEvents(ctx, topic, hashed(events, n), time.Now(), "import:"+hex.EncodeToString(sum[:])); err != nil {
 		return clickhouse.Explain(cfg.ClickHouse, err)
 	}
-	fmt.Fprintf(env.Stdout, "%d keys imported; the same file again changes nothing\n", len(events))
+	fmt.Fprintf(env.Stdout, "%s imported; the same file again changes nothing\n", daemon.Plural(int64(len(events)), "key"))
 	return nil
 }
