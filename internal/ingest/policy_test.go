@@ -83,7 +83,9 @@ func TestDeadLetterPolicy(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
 		mu.Lock()
 		if sent != c.want || len(letters) != 1 || letters[0].Excerpt != c.excerpt {
 			t.Errorf("%+v: sent to %q, letters %+v", c, sent, letters)
