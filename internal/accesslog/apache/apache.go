@@ -9,7 +9,6 @@ import (
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/clf"
-	"gatewatch/internal/accesslog/field"
 	"gatewatch/internal/accesslog/logformat"
 )
 
@@ -65,9 +64,7 @@ func newCustom(o accesslog.Options) (accesslog.Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := logformat.Options{Location: o.Location}
-	for _, p := range t.Parts {
-		opts.UpstreamKnown = opts.UpstreamKnown || p.Rule != nil && p.Rule.Field == field.Upstream
-	}
-	return logformat.New(opts, t)
+	// No worker means no balancer, not that no upstream was reached: a plain
+	// ProxyPass has none either. So UpstreamKnown stays false.
+	return logformat.New(logformat.Options{Location: o.Location}, t)
 }

@@ -35,3 +35,15 @@ func TestCombined(t *testing.T) {
 func FuzzDecode(f *testing.F) { accesslogtest.Fuzz(f, apache.Formats()) }
 
 func BenchmarkDecode(b *testing.B) { accesslogtest.Benchmark(b, apache.Formats()) }
+
+// A plain ProxyPass names no worker, so a log without one doesn't tell who answered.
+func TestNoWorker(t *testing.T) {
+	d := accesslogtest.Decoder(t, apache.Formats(), "apache_custom", accesslog.Options{LogFormat: `%a "%r" %>s %D %{usec}t %{BALANCER_WORKER_NAME}e`})
+	var out accesslog.Entries
+	if err := d.Decode([]byte(`192.0.2.7 "GET / HTTP/1.1" 503 900 1700000000000000 -`), &out); err != nil {
+		t.Fatal(err)
+	}
+	if o := accesslog.Infer(&out.All()[0]); o.Responder != accesslog.ResponderUnknown || o.UpstreamReached != accesslog.ReachedUnknown {
+		t.Errorf("%+v", o)
+	}
+}
