@@ -10,6 +10,9 @@ const refusedWithin = 5 * time.Millisecond
 // gateways that state no reason of their own. Statuses are those of RFC 9110
 // §15, 499 is nginx's (ngx_http_request.h: NGX_HTTP_CLIENT_CLOSED_REQUEST).
 func Infer(e *Entry) Outcome {
+	if e.Status == 0 && !e.NoResponse && e.Method == "" && e.Path == "" && e.RequestLine == "" && e.Flags == "" {
+		return Outcome{Evidence: EvidenceNone} // the log tells nothing of the answer
+	}
 	o := Outcome{Evidence: EvidenceInferred}
 	switch {
 	case e.Upstream != "" || e.UpstreamStatus != 0 || e.Latency.Upstream.OK:

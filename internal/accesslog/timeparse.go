@@ -132,6 +132,9 @@ func (r *TimeReader) ISO(s string) (time.Time, bool) {
 func (r *TimeReader) isoDay(date, zone string) (time.Time, bool) {
 	var day time.Time
 	var err error
+	if date[4] == '/' && date[7] == '/' { // as Go's package log and Caddy's wall times have it
+		date = date[:4] + "-" + date[5:7] + "-" + date[8:]
+	}
 	switch {
 	case zone == "":
 		day, err = time.ParseInLocation("2006-01-02", date, r.loc)

@@ -68,5 +68,5 @@ func Formats() []accesslog.Format {
 }
 
 func newJSON(o accesslog.Options) (accesslog.Decoder, error) {
-	return jsonlog.New(jsonlog.Join(rules, nginx.Variables()), jsonlog.Options{Location: o.Location, UpstreamKnown: true})
+	return jsonlog.New(jsonlog.Join(rules, nginx.Variables()), jsonlog.Options{Location: o.Location, UpstreamKnown: true, Thin: true})
 }

@@ -71,7 +71,7 @@ func newCloudFront(o accesslog.Options, stem field.Field, fields string) (access
 		return nil, err
 	}
 	return w3c.New(w3c.Options{
-		Options: o, Separator: '\t', Columns: columns(stem), Fields: fields,
+		Options: o, Separator: '\t', Columns: columns(stem), Fields: fields, Loose: true,
 		Finish: func(e *accesslog.Entry) { e.Outcome = table.Of(e) },
 	})
 }

@@ -84,6 +84,7 @@ func newALB(o accesslog.Options) (accesslog.Decoder, error) {
 		return nil, err
 	}
 	head := append(spaced(skipped("type", logformat.Word), variable(field.Timestamp, logformat.Word, 0), variable(field.Node, logformat.Word, 0)), literal(" "))
+	agent := []logformat.Part{literal(` "`), variable(field.UserAgent, logformat.Any, 0), literal(`"`)}
 	quoted := func(p logformat.Part) []logformat.Part { return []logformat.Part{literal(` "`), p, literal(`"`)} }
 	tail := template(
 		quoted(variable(field.UserAgent, logformat.Any, 0)),
@@ -104,7 +105,8 @@ func newALB(o accesslog.Options) (accesslog.Decoder, error) {
 	return logformat.New(logformat.Options{
 		Location: o.Location, UpstreamKnown: true,
 		Finish: func(e *accesslog.Entry) { finishALB(table, e) },
-	}, template(head, common(), request(), tail), template(head, common(), malformed(), tail))
+	}, template(head, common(), request(), tail), template(head, common(), malformed(), tail),
+		template(head, common(), request(), agent), template(head, common(), malformed(), agent)) // before 2018 lines ended earlier
 }
 
 func newClassic(o accesslog.Options) (accesslog.Decoder, error) {

@@ -88,7 +88,7 @@ func compile(text string) (logformat.Template, error) {
 		}
 		return []logformat.Part{part(name)}, rest, nil
 	})
-	return logformat.Template{Parts: parts, Verbatim: true}, err // Envoy escapes nothing
+	return logformat.Template{Parts: parts, Verbatim: true, More: true}, err // Envoy escapes nothing
 }
 
 // cutOperator returns the operator that ends at the next % outside its argument.

@@ -447,7 +447,7 @@ func (w *Setter) setTime(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 func (w *Setter) parseTime(r *Rule, s string) (time.Time, bool) {
 	switch r.Layout {
 	case "":
-		if len(s) >= 19 && s[4] == '-' {
+		if len(s) >= 19 && (s[4] == '-' || s[4] == '/') {
 			return w.times.ISO(s)
 		}
 		if len(s) == 26 && s[2] == '/' {

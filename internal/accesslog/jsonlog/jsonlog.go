@@ -31,6 +31,9 @@ type Options struct {
 	Location *time.Location
 	// UpstreamKnown is given to all entries; see accesslog.Entry.
 	UpstreamKnown bool
+	// Thin accepts objects with neither status nor method nor target that have an
+	// address or a route: a user's own format may name no more.
+	Thin bool
 	// Finish, if set, completes each entry after its object was read.
 	Finish func(e *accesslog.Entry)
 }
@@ -173,7 +176,7 @@ func (d *Decoder) record(out *accesslog.Entries) error {
 	if err := d.object(&d.root, e); err != nil {
 		return err
 	}
-	if !d.setter.End(e, &out.Arena) {
+	if full := d.setter.End(e, &out.Arena); !full && (!d.opts.Thin || e.ClientIP == "" && e.Route == "") {
 		return errNoRecord
 	}
 	if d.opts.Finish != nil {

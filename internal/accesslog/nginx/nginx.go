@@ -26,11 +26,14 @@ const (
 	bunkerweb = `$http_host $remote_addr - $request_id $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`
 	fluentd   = `$remote_addr $http_host $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"`
 	timed     = `[$time_local] $host $remote_addr $request_time "$request" $status $body_bytes_sent $X $http_referer $http_user_agent`
-	ingress   = combined + ` $request_length $request_time [$proxy_upstream_name] [$X] $upstream_addr $upstream_response_length $upstream_response_time $upstream_status`
-	npmHead   = `[$time_local] $upstream_cache_status $upstream_status $status - $request_method $scheme $http_host "$request_uri" `
-	npmCached = `[$time_local] $status - $request_method $scheme $http_host "$request_uri" `
-	npmClient = `[Client $remote_addr] [Length $body_bytes_sent] [Gzip $gzip_ratio] `
-	npmTail   = `"$http_user_agent" "$http_referer"`
+	ingress   = combined + ingressEnd
+	// Until 0.27 the address came a second time, in brackets.
+	ingressOld = `$remote_addr - [$X] - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"` + ingressEnd
+	ingressEnd = ` $request_length $request_time [$proxy_upstream_name] [$X] $upstream_addr $upstream_response_length $upstream_response_time $upstream_status`
+	npmHead    = `[$time_local] $upstream_cache_status $upstream_status $status - $request_method $scheme $http_host "$request_uri" `
+	npmCached  = `[$time_local] $status - $request_method $scheme $http_host "$request_uri" `
+	npmClient  = `[Client $remote_addr] [Length $body_bytes_sent] [Gzip $gzip_ratio] `
+	npmTail    = `"$http_user_agent" "$http_referer"`
 )
 
 // Formats returns the formats of nginx.
@@ -62,7 +65,7 @@ func Formats() []accesslog.Format {
 		{
 			Name: "nginx_ingress", Summary: "ingress-nginx, default format upstreaminfo",
 			Doc:   "https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/log-format/",
-			Lacks: "host", New: predefined(known, ingress+` $req_id`, ingress),
+			Lacks: "host", New: predefined(known, ingressOld+` $req_id`, ingressOld, ingress+` $req_id`, ingress),
 		},
 		{
 			Name: "nginx_proxy_manager", Summary: "Nginx Proxy Manager, formats proxy and standard", Doc: npmDoc,

@@ -39,6 +39,9 @@ type Options struct {
 	Columns []Column
 	// Fields is the order of columns as long as nothing else says: names with spaces between them.
 	Fields string
+	// Loose allows lines that end early, as older versions of a log do, and lines
+	// that go on, as newer ones do.
+	Loose bool
 	// Finish, if set, completes each entry after its line was read.
 	Finish func(e *accesslog.Entry)
 }
@@ -142,6 +145,9 @@ func (d *Decoder) line(line string, e *accesslog.Entry, arena *accesslog.Arena) 
 	var day, hour string
 	rest := line
 	for _, place := range d.order {
+		if rest == "" && d.opts.Loose {
+			break
+		}
 		if rest == "" {
 			return fault(accesslog.ReasonSyntax, "fewer columns than #Fields names")
 		}
@@ -163,7 +169,7 @@ func (d *Decoder) line(line string, e *accesslog.Entry, arena *accesslog.Arena) 
 			}
 		}
 	}
-	if rest != "" {
+	if rest != "" && !d.opts.Loose {
 		return fault(accesslog.ReasonSyntax, "more columns than #Fields names")
 	}
 	if day != "" && hour != "" {
