@@ -70,11 +70,17 @@ func (g *gatewayRun) one(ctx context.Context, client *http.Client, kind string, 
 	if n%3 == 0 {
 		r.Method, body = http.MethodPost, strings.NewReader(`{"n": 1}`)
 	}
+	referer := "http://shop.example/"
+	if n%50 == 45 { // what has to be escaped, and a line longer than 8 KiB
+		r.Agent = `gateways "test" \ \x22 100% {ünï}`
+		referer += strings.Repeat("long", 1900)
+	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, "http://"+g.addr+r.Path+"?page=1", body)
 	if err != nil {
 		return r, err
 	}
 	req.Header.Set("User-Agent", r.Agent)
+	req.Header.Set("Referer", referer)
 	req.Header.Set("X-Api-Key", key)
 	req.Header.Set("Traceparent", "00-"+r.TraceID+"-00f067aa0ba902b7-01")
 	begin := time.Now()

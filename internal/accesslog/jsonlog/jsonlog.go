@@ -248,7 +248,7 @@ func (d *Decoder) object(n *node, e *accesslog.Entry) error {
 			}
 			continue
 		}
-		v, err := d.scan.Value()
+		v, err := d.value()
 		if err != nil {
 			return err
 		}

@@ -131,3 +131,24 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// Header values are arrays; what is escaped in them is read as elsewhere.
+func TestFirstOfArray(t *testing.T) {
+	for array, want := range map[string]string{
+		`["a \"b\" \\ \u00e9","second"]`: `a "b" \ é`, ` [ "x" ] `: "x",
+		`[]`: "", `[7,"x"]`: "", `[["x"]]`: "", `["-"]`: "", `[null]`: "",
+	} {
+		var out accesslog.Entries
+		if err := newDecoder(t).Decode([]byte(`{"status":200,"req":{"h":{"ua":`+array+`}}}`), &out); err != nil {
+			t.Errorf("%s: %v", array, err)
+		} else if got := out.All()[0].UserAgent; got != want {
+			t.Errorf("%s: got %q, want %q", array, got, want)
+		}
+	}
+	for _, broken := range []string{`["a"`, `["a" "b"]`, `["a",]`} {
+		var out accesslog.Entries
+		if err := newDecoder(t).Decode([]byte(`{"status":200,"req":{"h":{"ua":`+broken+`}}}`), &out); err == nil {
+			t.Errorf("%s is read", broken)
+		}
+	}
+}

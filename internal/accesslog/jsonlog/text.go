@@ -1,14 +1,9 @@
 package jsonlog
 
-import (
-	"strings"
-	"unicode/utf8"
-
-	"gatewatch/internal/accesslog/jsonscan"
-)
+import "gatewatch/internal/accesslog/jsonscan"
 
 // text returns a scalar's text; ok is false if the value is absent: null, an
-// object, an empty string or a dash, as gateways write what they don't have.
+// object, an array, an empty string or a dash, as gateways write what they don't have.
 func text(v jsonscan.Value) (string, bool) {
 	switch v.Kind {
 	case jsonscan.String:
@@ -19,19 +14,31 @@ func text(v jsonscan.Value) (string, bool) {
 		return "true", true
 	case jsonscan.False:
 		return "false", true
-	case jsonscan.Array:
-		return firstOf(v.Text)
 	}
 	return "", false
 }
 
-// firstOf returns the first string of an array, as loggers of header values
-// write them. One with escapes or bad UTF-8 is left out: its text would need rewriting.
-func firstOf(array string) (string, bool) {
-	rest := strings.TrimLeft(array[1:], " \t\r\n")
-	if !strings.HasPrefix(rest, `"`) {
-		return "", false
+// value reads the value at hand; of an array it returns the first string, as
+// loggers of header values write them, or null if its first is none.
+func (d *Decoder) value() (jsonscan.Value, error) {
+	if d.scan.Peek() != '[' {
+		return d.scan.Value()
 	}
-	s, _, ok := strings.Cut(rest[1:], `"`)
-	return s, ok && s != "" && s != "-" && strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s)
+	first := jsonscan.Value{Kind: jsonscan.Null}
+	if err := d.scan.Open('['); err != nil {
+		return first, err
+	}
+	for n := 0; ; n++ {
+		more, err := d.scan.More(']')
+		if err != nil || !more {
+			return first, err
+		}
+		v, err := d.scan.Value()
+		if err != nil {
+			return first, err
+		}
+		if n == 0 && v.Kind == jsonscan.String {
+			first = v
+		}
+	}
 }
