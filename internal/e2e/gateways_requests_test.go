@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -189,4 +192,47 @@ func (g *gatewayRun) stored(t *testing.T, s *devstack.Stack) map[string]request 
 		t.Fatal(err)
 	}
 	return got
+}
+
+// Every topic.yaml of deploy/gateways is accepted in the configuration that
+// README shows, and every folder has one.
+func TestGatewayTopics(t *testing.T) {
+	ours := built()
+	if ours.err != nil {
+		t.Fatal(ours.err)
+	}
+	folders, err := filepath.Glob(filepath.Join(ours.root, "deploy/gateways/*/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested := 0
+	for _, folder := range folders {
+		if s, err := os.Stat(folder); err != nil || !s.IsDir() {
+			continue
+		}
+		tested++
+		b, err := os.ReadFile(filepath.Join(folder, "topic.yaml"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		dir := t.TempDir()
+		text := string(b)
+		if !strings.Contains(text, "brokers:") {
+			text = strings.Replace(text, "kafka:\n", "kafka:\n  brokers: [127.0.0.1:9092]\n", 1)
+		}
+		text += "clickhouse:\n  address: 127.0.0.1:9000\nalert:\n  default_owner: platform\n"
+		file := filepath.Join(dir, "gatewatch.yaml")
+		for path, text := range map[string]string{file: text, filepath.Join(dir, "event-hubs-connection-string"): "a-secret"} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(ours.dir, "ingest"), "check", "--config", file).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", filepath.Base(folder), err, out)
+		}
+	}
+	if tested < 13 {
+		t.Errorf("%d folders", tested)
+	}
 }
