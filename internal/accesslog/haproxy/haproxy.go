@@ -70,7 +70,7 @@ func newDecoder(o accesslog.Options, text string) (accesslog.Decoder, error) {
 		return nil, err
 	}
 	return logformat.New(logformat.Options{
-		Location: o.Location, UpstreamKnown: strings.Contains(text, "%s"),
+		Location: o.Location, UpstreamKnown: strings.Contains(text, "%s"), Exclusive: true,
 		Finish: func(e *accesslog.Entry) { finish(table, e) },
 	}, ts...)
 }

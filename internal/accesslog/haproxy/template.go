@@ -83,7 +83,8 @@ var aliases = []logformat.Variable{
 
 // compile reads a log-format: its text alone, or the directive as it stands in
 // a configuration file. Captured headers are there only where a frontend
-// captures some, so a format that names them becomes three.
+// captures some, so a format that names them becomes two; they are left out, so
+// those of requests and of responses need not be told apart.
 func compile(text string) ([]logformat.Template, error) {
 	text = unquote(strings.TrimSpace(text))
 	texts := []string{text}
@@ -91,7 +92,6 @@ func compile(text string) ([]logformat.Template, error) {
 		texts = []string{
 			strings.Replace(text, captures, "", 1),
 			strings.Replace(text, captures, "{%hr} ", 1),
-			strings.Replace(text, captures, "{%hr} {%hs} ", 1),
 		}
 	}
 	var ts []logformat.Template

@@ -18,6 +18,8 @@ type Options struct {
 	Location *time.Location
 	// UpstreamKnown is given to all entries; see accesslog.Entry.
 	UpstreamKnown bool
+	// Exclusive says that no line fits two templates: that of the last line is tried first.
+	Exclusive bool
 	// Finish, if set, completes each entry after its line was read.
 	Finish func(e *accesslog.Entry)
 }
@@ -28,6 +30,7 @@ type Decoder struct {
 	opts      Options
 	setter    *field.Setter
 	matcher   matcher
+	last      int // template of the last line
 }
 
 // New returns a decoder for lines of any of the templates; the first that fits counts.
@@ -60,10 +63,14 @@ func (d *Decoder) Line(line string, e *accesslog.Entry, arena *accesslog.Arena) 
 	if strings.IndexByte(line, '\n') >= 0 {
 		return &accesslog.ParseError{Reason: accesslog.ReasonSyntax, Detail: "more than one line"}
 	}
+	if d.opts.Exclusive && d.matcher.match(&d.templates[d.last], line) {
+		return d.fill(&d.templates[d.last], line, e, arena)
+	}
 	far := 0
 	for i := range d.templates {
 		t := &d.templates[i]
 		if d.matcher.match(t, line) {
+			d.last = i
 			return d.fill(t, line, e, arena)
 		}
 		if i == 0 {
