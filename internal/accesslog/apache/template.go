@@ -32,7 +32,7 @@ var directives = []logformat.Variable{
 	{Name: "U", Kind: logformat.Any, Rule: field.Rule{Field: field.Path}},
 	{Name: "q", Kind: logformat.Any, Rule: field.Rule{Field: field.Query}},
 	{Name: "H", Kind: logformat.Word, Rule: field.Rule{Field: field.Protocol}},
-	{Name: "s", Kind: logformat.Number, Rule: field.Rule{Field: field.Status}},
+	{Name: "s", Kind: logformat.Status, Rule: field.Rule{Field: field.Status}},
 	{Name: "O", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
 	{Name: "B", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},
 	{Name: "b", Kind: logformat.Number, Rule: field.Rule{Field: field.ResponseBytes}},

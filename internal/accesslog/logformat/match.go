@@ -95,6 +95,14 @@ func extent(k Kind, s, next string) int {
 			n++
 		}
 		return n
+	case Status:
+		if strings.HasPrefix(s, "-") {
+			return 1
+		}
+		if len(s) < 3 || s[0]-'0' > 9 || s[1]-'0' > 9 || s[2]-'0' > 9 {
+			return -1
+		}
+		return 3
 	case Number:
 		n := 0
 		for n < len(s) && (s[n]-'0' <= 9 || s[n] == '.' || s[n] == '-' || s[n] == '+') {

@@ -44,6 +44,7 @@ const (
 	Address             // an IP address, a Unix socket or a dash; maybe followed by a colon and the port
 	User                // a name, maybe with spaces, but no dash behind one: that is an absent name behind something else
 	Letters             // letters, dash and underscore: a method
+	Status              // three digits, or a dash
 	Number              // digits, sign, point; or a dash
 	List                // words, a comma or " : " between them, as nginx writes the tries of a request
 	Local               // 02/Jan/2006:15:04:05 -0700

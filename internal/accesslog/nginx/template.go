@@ -27,7 +27,7 @@ var kinds = map[string]logformat.Kind{
 	"request_length":      logformat.Number,
 	"request_time":        logformat.Number,
 	"server_port":         logformat.Number,
-	"status":              logformat.Number,
+	"status":              logformat.Status,
 
 	"upstream_addr":            logformat.List,
 	"upstream_bytes_received":  logformat.List,
