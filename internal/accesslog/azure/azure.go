@@ -107,12 +107,16 @@ func decoderOf(rules []jsonlog.Rule, tsv *string) func(accesslog.Options) (acces
 		if err != nil {
 			return nil, err
 		}
-		return jsonlog.New(rules, jsonlog.Options{
+		inner, err := jsonlog.New(rules, jsonlog.Options{
 			Location: o.Location, UpstreamKnown: true,
 			Finish: func(e *accesslog.Entry) {
 				e.Upstream, e.Service = known(e.Upstream), known(e.Service)
 				e.Outcome = table.Of(e)
 			},
 		})
+		if err != nil {
+			return nil, err
+		}
+		return &decoder{inner: inner}, nil
 	}
 }
