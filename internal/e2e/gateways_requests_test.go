@@ -94,10 +94,10 @@ func (g *gatewayRun) one(ctx context.Context, client *http.Client, kind string, 
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	r.latency, r.bytes, r.Status = time.Since(begin), len(b), resp.StatusCode
-	switch {
-	case r.Status == http.StatusNotFound:
+	switch r.Status {
+	case http.StatusNotFound:
 		r.Class = "client_not_found"
-	case r.Status == http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable:
 		r.Class = "upstream_5xx"
 	}
 	if strings.HasPrefix(kind, "/status/") {
