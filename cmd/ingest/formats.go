@@ -56,6 +56,7 @@ type decoder struct {
 	inflate   envelope.Inflater
 	normalise *normalise.Normaliser // nil keeps entries and spans as logged
 	redact    *trace.Redactor
+	weight    float64 // of spans that don't state their sampling rate; 0 is 1
 }
 
 // newDecoder returns what reads the messages of topic t. With a nil normaliser
@@ -74,6 +75,9 @@ func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser, report func(forma
 	}
 	if f.Spans != nil {
 		d := &decoder{spans: f.Spans(), normalise: n}
+		if t.SamplingRate > 0 {
+			d.weight = 1 / t.SamplingRate
+		}
 		if n != nil {
 			d.redact = trace.NewRedactor()
 		}
@@ -124,6 +128,7 @@ func (d *decoder) Decode(msg []byte, out *ingest.Records) error {
 		return err
 	}
 	if d.spans != nil {
+		out.Spans.Weight = d.weight
 		if err := d.spans.Decode(msg, &out.Spans); err != nil {
 			return err
 		}

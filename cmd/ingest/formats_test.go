@@ -227,3 +227,19 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// A topic's sampling rate is the weight of spans that don't state their own.
+func TestSamplingRate(t *testing.T) {
+	d, err := newDecoder(ingest.TopicConfig{Format: "zipkin_v2_json", SamplingRate: 0.25}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out ingest.Records
+	msg := `[{"traceId":"463ac35c9f6413ad","id":"463ac35c9f6413ad"},{"traceId":"463ac35c9f6413ad","id":"463ac35c9f6413ae","tags":{"sampling.ratio":"0.1"}}]`
+	if err := d.Decode([]byte(msg), &out); err != nil {
+		t.Fatal(err)
+	}
+	if spans := out.Spans.All(); spans[0].Weight != 4 || spans[1].Weight != 10 {
+		t.Errorf("weights %v and %v, want 4 and 10", spans[0].Weight, spans[1].Weight)
+	}
+}

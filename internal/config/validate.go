@@ -176,6 +176,9 @@ func (v *validator) ingest() {
 	}
 	v.deadLetterTopic("ingest.dead_letter_topic", in.DeadLetterTopic)
 	for i, t := range v.c.Kafka.Topics {
+		if t.SamplingRate < 0 || t.SamplingRate > 1 {
+			v.fault(fmt.Sprintf("kafka.topics[%d].sampling_rate", i), "%v: want the share of spans that were kept, above 0 and up to 1", t.SamplingRate)
+		}
 		v.deadLetterTopic(fmt.Sprintf("kafka.topics[%d].dead_letter_topic", i), t.DeadLetterTopic)
 	}
 }

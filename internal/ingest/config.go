@@ -66,6 +66,9 @@ type TopicConfig struct {
 	// WithoutExcerpts keeps the masked beginnings of unreadable messages out of
 	// ClickHouse: only coordinates, reason and size are stored. Default false.
 	WithoutExcerpts bool `yaml:"without_excerpts"`
+	// SamplingRate is the share of spans that were kept, for spans that don't say it
+	// themselves: each stands for 1/rate. Default 1.
+	SamplingRate float64 `yaml:"sampling_rate"`
 	// OpenAPI lists files of OpenAPI documents (2.0 to 3.1) whose paths are routes too.
 	OpenAPI []string `yaml:"openapi"`
 }

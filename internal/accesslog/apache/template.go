@@ -56,6 +56,7 @@ var directives = []logformat.Variable{
 	{Name: "{traceparent}i", Kind: logformat.Word, Rule: field.Rule{Field: field.Traceparent}},
 	{Name: "{x-api-key}i", Kind: logformat.Any, Rule: field.Rule{Field: field.APIKey}},
 	{Name: "{authorization}i", Kind: logformat.Any, Rule: field.Rule{Field: field.APIKey}},
+	{Name: "{ssl_client_s_dn}x", Kind: logformat.Any, Rule: field.Rule{Field: field.ClientSubject}},
 	{Name: "{balancer_worker_name}e", Kind: logformat.Word, Rule: field.Rule{Field: field.Upstream}},
 	{Name: "{balancer_name}e", Kind: logformat.Word, Rule: field.Rule{Field: field.Service}},
 	{Name: "A", Kind: logformat.Word, Skip: true},

@@ -56,6 +56,8 @@ var apiGatewayRules = []jsonlog.Rule{
 	{Path: "principalId", Field: field.Consumer},
 	{Path: "authorizer.principalId", Field: field.Consumer},
 	{Path: "user", Field: field.Consumer},
+	{Path: "clientCertSubjectDN", Field: field.ClientSubject},
+	{Path: "identity.clientCert.subjectDN", Field: field.ClientSubject},
 	{Path: "caller", Field: field.Consumer},
 	{Path: "apiKey", Field: field.APIKey},
 	{Path: "identity.apiKey", Field: field.APIKey},

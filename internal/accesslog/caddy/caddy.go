@@ -30,6 +30,7 @@ var rules = []jsonlog.Rule{
 	{Path: "service", Field: field.Service},
 	{Path: "route", Field: field.Route},
 	{Path: "user_id", Field: field.Consumer},
+	{Path: "request.tls.client_common_name", Field: field.ClientSubject},
 	{Path: "uuid", Field: field.RequestID},
 	{Path: "resp_headers.X-Request-Id", Field: field.RequestID},
 	{Path: "request.headers.X-Request-Id", Field: field.RequestID},

@@ -84,6 +84,7 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "x_forwarded_for", Field: field.ForwardedFor},
 	{Path: "forwarded_for", Field: field.ForwardedFor},
 	{Path: "consumer", Field: field.Consumer},
+	{Path: "downstream_peer_subject", Field: field.ClientSubject},
 	{Path: "plan", Field: field.Plan},
 	{Path: "x-api-key", Field: field.APIKey},
 	{Path: "x_api_key", Field: field.APIKey},

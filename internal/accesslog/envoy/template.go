@@ -63,6 +63,7 @@ var operators = []logformat.Variable{
 	{Name: "UPSTREAM_CLUSTER_RAW", Kind: logformat.Word, Rule: field.Rule{Field: field.Service}},
 	{Name: "ROUTE_NAME", Kind: logformat.Word, Rule: field.Rule{Field: field.Route}},
 	{Name: "UPSTREAM_REQUEST_ATTEMPT_COUNT", Kind: logformat.Number, Rule: field.Rule{Field: field.Tries}},
+	{Name: "DOWNSTREAM_PEER_SUBJECT", Rule: field.Rule{Field: field.ClientSubject}},
 	{Name: "REQ(X-API-KEY)", Rule: field.Rule{Field: field.APIKey}},
 	{Name: "REQ(AUTHORIZATION)", Rule: field.Rule{Field: field.APIKey}},
 	{Name: "HOSTNAME", Kind: logformat.Word, Rule: field.Rule{Field: field.Node}},

@@ -127,6 +127,10 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		setHost(e, s)
 	case Authority:
 		e.SetAuthority(s)
+	case ClientSubject:
+		if w.won[Consumer] == 0 {
+			e.Consumer.ID = commonName(s)
+		}
 	case RequestLine:
 		w.requestLine = s
 	case Upstream:
@@ -249,6 +253,26 @@ func protocol(s string) string {
 		return "HTTP/3.0"
 	}
 	return s
+}
+
+// commonName returns the CN of a distinguished name as RFC 4514 writes it
+// (CN=acme,O=Acme) or as OpenSSL once did (/O=Acme/CN=acme); without one, all of it.
+func commonName(dn string) string {
+	for i := 0; ; {
+		n := strings.Index(dn[i:], "CN=")
+		if n < 0 {
+			return dn
+		}
+		i += n
+		if before := strings.TrimRight(dn[:i], " "); before == "" || strings.ContainsAny(before[len(before)-1:], ",/+") {
+			name := dn[i+len("CN="):]
+			if end := strings.IndexAny(name, ",/+"); end >= 0 {
+				name = name[:end]
+			}
+			return strings.TrimSpace(name)
+		}
+		i += len("CN=")
+	}
 }
 
 // setHost keeps a port that was logged with the host in the authority.

@@ -47,6 +47,8 @@ var aliases = []logformat.Variable{
 	{Name: "r", Kind: logformat.Any, Rule: field.Rule{Field: field.RequestLine}},
 	{Name: "ID", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
 	{Name: "H", Kind: logformat.Word, Rule: field.Rule{Field: field.Node}},
+	{Name: "[ssl_c_s_dn]", Kind: logformat.Any, Rule: field.Rule{Field: field.ClientSubject}},
+	{Name: "[ssl_c_s_dn(cn)]", Kind: logformat.Any, Rule: field.Rule{Field: field.ClientSubject}},
 	{Name: "[ssl_fc_sni]", Kind: logformat.Word, Rule: field.Rule{Field: field.Host}},
 	{Name: "[unique-id]", Kind: logformat.Word, Rule: field.Rule{Field: field.RequestID}},
 	{Name: "[req.hdr(host)]", Kind: logformat.Word, Rule: field.Rule{Field: field.Authority}},

@@ -70,6 +70,7 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "route", Field: field.Route},
 	{Path: "consumer", Field: field.Consumer},
 	{Path: "remote_user", Field: field.Consumer},
+	{Path: "ssl_client_s_dn", Field: field.ClientSubject},
 	{Path: "plan", Field: field.Plan},
 	{Path: "api_key", Field: field.APIKey},
 	{Path: "http_x_api_key", Field: field.APIKey},

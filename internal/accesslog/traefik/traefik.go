@@ -21,6 +21,7 @@ var rules = []jsonlog.Rule{
 	{Path: "ClientAddr", Field: field.ClientIP},
 	{Path: "ClientPort", Field: field.ClientPort},
 	{Path: "ClientUsername", Field: field.Consumer},
+	{Path: "TLSClientSubject", Field: field.ClientSubject},
 	{Path: "RequestMethod", Field: field.Method},
 	{Path: "RequestPath", Field: field.Target},
 	{Path: "RequestHost", Field: field.Host},
