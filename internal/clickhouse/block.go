@@ -184,11 +184,13 @@ func ledgerInput(l ingest.LedgerEntry, token string) proto.Input {
 	number("rows", l.Rows)
 	number("dead", l.Dead)
 	number("skipped", l.Skipped)
+	number("lost", l.Lost)
 	add(t, "earliest_event", newInstant(proto.PrecisionMicro)).append(l.EarliestEvent)
 	add(t, "latest_event", newInstant(proto.PrecisionMicro)).append(l.LatestEvent)
 	add(t, "first_kafka_time", newInstant(proto.PrecisionMilli)).append(l.FirstKafkaTime)
 	add(t, "last_kafka_time", newInstant(proto.PrecisionMilli)).append(l.LastKafkaTime)
 	text("format", l.Format)
+	text("topic_id", l.TopicID)
 	t.uint16("schema_version").Append(uint16(SchemaVersion()))
 	t.text("token").Append(token)
 	return t.input

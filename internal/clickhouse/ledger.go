@@ -42,7 +42,7 @@ func (c *Conn) LedgerEnds(ctx context.Context) ([]LedgerEnd, error) {
 // Ledger calls each with every range of a partition in the order of offsets.
 // Ranges that are in the ledger twice come twice.
 func (c *Conn) Ledger(ctx context.Context, topic string, partition int32, each func(ingest.LedgerEntry) error) error {
-	rows, err := c.Query(ctx, `SELECT first_offset, last_offset, messages, rows, dead, skipped, earliest_event, latest_event, first_kafka_time, last_kafka_time, format
+	rows, err := c.Query(ctx, `SELECT first_offset, last_offset, messages, rows, dead, skipped, lost, earliest_event, latest_event, first_kafka_time, last_kafka_time, format, topic_id
 		FROM ledger WHERE topic = ? AND kafka_partition = ? ORDER BY first_offset, last_offset`, topic, partition)
 	if err != nil {
 		return fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
@@ -50,8 +50,8 @@ func (c *Conn) Ledger(ctx context.Context, topic string, partition int32, each f
 	defer rows.Close()
 	for rows.Next() {
 		e := ingest.LedgerEntry{Range: ingest.Range{Topic: topic, Partition: partition}}
-		err := rows.Scan(&e.First, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.Skipped,
-			&e.EarliestEvent, &e.LatestEvent, &e.FirstKafkaTime, &e.LastKafkaTime, &e.Format)
+		err := rows.Scan(&e.First, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.Skipped, &e.Lost,
+			&e.EarliestEvent, &e.LatestEvent, &e.FirstKafkaTime, &e.LastKafkaTime, &e.Format, &e.TopicID)
 		if err != nil {
 			return fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
 		}

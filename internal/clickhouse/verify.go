@@ -22,6 +22,8 @@ const (
 	FaultUnaccounted FaultKind = "unaccounted"  // more rows than the ledger says
 	FaultDeadLetters FaultKind = "dead_letters" // fewer dead letters than the ledger says
 	FaultRollup      FaultKind = "rollup"       // the hourly rollup counts other than the ledger
+	FaultRetention   FaultKind = "retention"    // Kafka's retention took messages before they were read
+	FaultContent     FaultKind = "content"      // the rows are not those that Kafka's messages give
 )
 
 // A Fault is one finding. First and Last are the offsets that it is about.
@@ -46,6 +48,10 @@ func (f Fault) String() string {
 		return fmt.Sprintf("overlap: %s are in two ranges (%d offsets)", where, f.Last-f.First+1)
 	case FaultAccount:
 		return fmt.Sprintf("account: %s are %d offsets, the range accounts for %d", where, f.Want, f.Have)
+	case FaultRetention:
+		return fmt.Sprintf("retention: Kafka dropped %s before they were read (%d offsets)", where, f.Last-f.First+1)
+	case FaultContent:
+		return fmt.Sprintf("content: the rows of %s are not those that Kafka's messages give today", where)
 	case FaultDoubled:
 		return fmt.Sprintf("doubled: %s hold %d rows more than once", where, f.Have-f.Want)
 	}
@@ -60,11 +66,15 @@ type PartitionAccount struct {
 	Ranges                        int64
 	Expired                       int64 // ranges whose rows retention may have removed; they are not counted
 	Messages, Rows, Dead, Skipped int64
-	Lost, Doubled                 int64 // rows
+	Lost, Doubled                 int64 // rows, and messages that Kafka's retention took
 	Faults                        []Fault
+	// Checked are the ranges whose rows were counted: not expired, and beginning
+	// after the one before.
+	Checked []ingest.LedgerEntry
 }
 
-func (a *PartitionAccount) fault(kind FaultKind, r ingest.Range, want, have int64) {
+// Fault adds a finding about a range.
+func (a *PartitionAccount) Fault(kind FaultKind, r ingest.Range, want, have int64) {
 	a.Faults = append(a.Faults, Fault{Kind: kind, Topic: a.Topic, Partition: a.Partition, First: r.First, Last: r.Last, Want: want, Have: have})
 }
 
@@ -74,35 +84,51 @@ const (
 	chunkRows   = 4_000_000
 )
 
+// chunk returns how many of ranges, which are not empty, one query counts.
+func chunk(ranges []ingest.LedgerEntry) int {
+	n, rows := 0, int64(0)
+	for n < len(ranges) && n < chunkRanges && (n == 0 || rows+ranges[n].Rows <= chunkRows) {
+		rows += ranges[n].Rows
+		n++
+	}
+	return n
+}
+
+// Between restricts what is verified to ranges with messages of [From, To) by
+// Kafka's time. Zero is no limit.
+type Between struct{ From, To time.Time }
+
+func (b Between) holds(e ingest.LedgerEntry) bool {
+	return (b.From.IsZero() || !e.LastKafkaTime.Before(b.From)) && (b.To.IsZero() || e.FirstKafkaTime.Before(b.To))
+}
+
 // Verify checks a partition: its ranges neither overlap nor leave gaps, each
 // accounts for all of its offsets, and the store holds exactly its rows. Ranges
 // with rows older than the retention are only checked for the former.
-func (c *Conn) Verify(ctx context.Context, topic string, partition int32) (*PartitionAccount, error) {
+func (c *Conn) Verify(ctx context.Context, topic string, partition int32, between Between) (*PartitionAccount, error) {
 	expired, err := c.expiredBefore(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
 	a := &PartitionAccount{Topic: topic, Partition: partition}
-	var ranges []ingest.LedgerEntry // neither expired nor overlapping the one before
 	err = c.Ledger(ctx, topic, partition, func(e ingest.LedgerEntry) error {
+		if !between.holds(e) {
+			return nil
+		}
 		fresh := a.account(e)
 		switch {
 		case e.Rows > 0 && e.EarliestEvent.Before(expired):
 			a.Expired++
 		case fresh:
-			ranges = append(ranges, e)
+			a.Checked = append(a.Checked, e)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for len(ranges) > 0 {
-		n, rows := 0, int64(0)
-		for n < len(ranges) && n < chunkRanges && (n == 0 || rows+ranges[n].Rows <= chunkRows) {
-			rows += ranges[n].Rows
-			n++
-		}
+	for ranges := a.Checked; len(ranges) > 0; {
+		n := chunk(ranges)
 		if err := c.verifyChunk(ctx, a, ranges[:n]); err != nil {
 			return nil, err
 		}
@@ -119,13 +145,17 @@ func (a *PartitionAccount) account(e ingest.LedgerEntry) (fresh bool) {
 	case a.Ranges == 0:
 		a.First = e.First
 	case e.First > a.Last+1 && !strings.HasSuffix(a.Topic, ingest.ReplaySuffix): // replays are few and far between
-		a.fault(FaultGap, ingest.Range{First: a.Last + 1, Last: e.First - 1}, 0, 0)
+		a.Fault(FaultGap, ingest.Range{First: a.Last + 1, Last: e.First - 1}, 0, 0)
 	case e.First <= a.Last:
-		a.fault(FaultOverlap, ingest.Range{First: e.First, Last: min(e.Last, a.Last)}, 0, 0)
+		a.Fault(FaultOverlap, ingest.Range{First: e.First, Last: min(e.Last, a.Last)}, 0, 0)
 		fresh = false
 	}
-	if have, want := e.Messages+e.Dead+e.Skipped, e.Last-e.First+1; have != want {
-		a.fault(FaultAccount, e.Range, want, have)
+	if have, want := e.Messages+e.Dead+e.Skipped+e.Lost, e.Last-e.First+1; have != want {
+		a.Fault(FaultAccount, e.Range, want, have)
+	}
+	if e.Lost > 0 {
+		a.Fault(FaultRetention, e.Range, e.Lost, 0)
+		a.Lost += e.Lost
 	}
 	a.Ranges++
 	a.Last = max(a.Last, e.Last)
@@ -139,53 +169,62 @@ func (a *PartitionAccount) account(e ingest.LedgerEntry) (fresh bool) {
 // rangeCount is what a table holds of one range.
 type rangeCount struct{ rows, distinct, offsets int64 }
 
+// rowTables are the tables that hold the rows of messages.
+var rowTables = []string{"access_log", "span", "key_event"}
+
 // verifyChunk counts the rows of ranges, which are in order and don't overlap.
 func (c *Conn) verifyChunk(ctx context.Context, a *PartitionAccount, ranges []ingest.LedgerEntry) error {
-	rows, err := c.countRanges(ctx, "access_log", ranges)
-	if err != nil {
-		return err
-	}
-	spans, err := c.countRanges(ctx, "span", ranges)
-	if err != nil {
-		return err
+	found := map[int64]rangeCount{}
+	for _, table := range rowTables {
+		counts, err := c.countRanges(ctx, table, ranges)
+		if err != nil {
+			return err
+		}
+		for first, n := range counts {
+			sum := found[first]
+			found[first] = rangeCount{rows: sum.rows + n.rows, distinct: sum.distinct + n.distinct}
+		}
 	}
 	dead, err := c.countRanges(ctx, "dead_letter", ranges)
 	if err != nil {
 		return err
 	}
 	for _, r := range ranges {
-		have := rows[r.First].rows + spans[r.First].rows
-		distinct := rows[r.First].distinct + spans[r.First].distinct
+		have, distinct := found[r.First].rows, found[r.First].distinct
 		if have > distinct {
-			a.fault(FaultDoubled, r.Range, distinct, have)
+			a.Fault(FaultDoubled, r.Range, distinct, have)
 			a.Doubled += have - distinct
 		}
 		if distinct < r.Rows {
-			a.fault(FaultLost, r.Range, r.Rows, distinct)
+			a.Fault(FaultLost, r.Range, r.Rows, distinct)
 			a.Lost += r.Rows - distinct
 		}
 		if distinct > r.Rows {
-			a.fault(FaultUnaccounted, r.Range, r.Rows, distinct)
+			a.Fault(FaultUnaccounted, r.Range, r.Rows, distinct)
 		}
 		d := dead[r.First]
 		if d.offsets < r.Dead {
-			a.fault(FaultDeadLetters, r.Range, r.Dead, d.offsets)
+			a.Fault(FaultDeadLetters, r.Range, r.Dead, d.offsets)
 		}
 		if d.rows > d.distinct {
-			a.fault(FaultDoubled, r.Range, d.distinct, d.rows)
+			a.Fault(FaultDoubled, r.Range, d.distinct, d.rows)
 			a.Doubled += d.rows - d.distinct
 		}
 	}
 	return nil
 }
 
+// firstOffsets returns where ranges begin, and the first and last of them.
+func firstOffsets(ranges []ingest.LedgerEntry) (firsts []int64, first, last ingest.LedgerEntry) {
+	for _, r := range ranges {
+		firsts = append(firsts, r.First)
+	}
+	return firsts, ranges[0], ranges[len(ranges)-1]
+}
+
 // countRanges counts a table's rows by range, keyed by the range's first offset.
 func (c *Conn) countRanges(ctx context.Context, table string, ranges []ingest.LedgerEntry) (map[int64]rangeCount, error) {
-	firsts := make([]int64, len(ranges))
-	for i, r := range ranges {
-		firsts[i] = r.First
-	}
-	first, last := ranges[0], ranges[len(ranges)-1]
+	firsts, first, last := firstOffsets(ranges)
 	rows, err := c.Query(ctx, `SELECT roundDown(kafka_offset, ?) AS first, toInt64(count()), toInt64(uniqExact(kafka_offset, record)), toInt64(uniqExact(kafka_offset))
 		FROM `+table+` WHERE topic = ? AND kafka_partition = ? AND kafka_offset BETWEEN ? AND ? GROUP BY first`,
 		firsts, first.Topic, first.Partition, first.First, last.Last)
@@ -263,9 +302,9 @@ func (c *Conn) VerifyRollup(ctx context.Context) (requests int64, fault *Fault, 
 	return requests, nil, nil
 }
 
-// ledgerRequests sums the ledger's rows of topics that hold no spans.
+// ledgerRequests sums the ledger's rows of topics that hold neither spans nor key events.
 func (c *Conn) ledgerRequests(ctx context.Context) (n int64, err error) {
-	err = c.QueryRow(ctx, "SELECT toInt64(sum(rows)) FROM ledger WHERE topic NOT IN (SELECT DISTINCT topic FROM span)").Scan(&n)
+	err = c.QueryRow(ctx, "SELECT toInt64(sum(rows)) FROM ledger WHERE topic NOT IN (SELECT DISTINCT topic FROM span UNION ALL SELECT DISTINCT topic FROM key_event)").Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("sum the ledger: %w", err)
 	}

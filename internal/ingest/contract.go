@@ -87,12 +87,14 @@ type DeadLetter struct {
 }
 
 // A LedgerEntry accounts for every offset of a batch (DESIGN D3):
-// Messages + Dead + Skipped = Last - First + 1, where Messages counts messages
-// that gave rows (or, being empty arrays, none).
+// Messages + Dead + Skipped + Lost = Last - First + 1, where Messages counts
+// messages that gave rows (or, being empty arrays, none), and Lost those that
+// Kafka's retention took before they were read.
 type LedgerEntry struct {
 	Range
 	Format                        string
-	Messages, Dead, Skipped       int64
+	TopicID                       string // Kafka's; empty if the brokers have none
+	Messages, Dead, Skipped, Lost int64
 	Rows                          int64
 	EarliestEvent, LatestEvent    time.Time // zero if there are no rows
 	FirstKafkaTime, LastKafkaTime time.Time

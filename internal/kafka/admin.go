@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"slices"
 	"strings"
@@ -147,27 +148,46 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 	return out, nil
 }
 
+// Messages reads a partition from offset on, without a group, to its end as
+// of the reading. A message is valid until the next one is asked for.
+func (c *Client) Messages(ctx context.Context, topic string, partition int32, offset int64) iter.Seq2[*ingest.Message, error] {
+	return func(yield func(*ingest.Message, error) bool) {
+		f := newFetcher(c, topic, partition)
+		for {
+			res, err := f.fetch(ctx, offset, 1<<20, time.Millisecond)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range res.Messages {
+				if !yield(&res.Messages[i], nil) {
+					return
+				}
+			}
+			throttled := res.AsOf.IsZero()
+			if !throttled && (res.Next >= res.End || res.Next == offset) {
+				return
+			}
+			offset = res.Next
+		}
+	}
+}
+
 // Read returns up to n messages of a partition from offset on, without a
 // group. It copies them. It stops early at the end of the partition.
 func (c *Client) Read(ctx context.Context, topic string, partition int32, offset int64, n int) ([]ingest.Message, error) {
-	f := newFetcher(c, topic, partition)
 	var out []ingest.Message
-	for len(out) < n {
-		res, err := f.fetch(ctx, offset, 1<<20, time.Millisecond)
+	if n <= 0 {
+		return out, nil
+	}
+	for m, err := range c.Messages(ctx, topic, partition, offset) {
 		if err != nil {
 			return out, err
 		}
-		for _, m := range res.Messages {
-			if len(out) == n {
-				break
-			}
-			m.Key, m.Value = slices.Clone(m.Key), slices.Clone(m.Value)
-			out = append(out, m)
-		}
-		if res.Next >= res.End || res.Next == offset {
+		out = append(out, ingest.Message{Offset: m.Offset, Time: m.Time, Key: slices.Clone(m.Key), Value: slices.Clone(m.Value)})
+		if len(out) == n {
 			break
 		}
-		offset = res.Next
 	}
 	return out, nil
 }
