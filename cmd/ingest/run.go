@@ -140,6 +140,7 @@ func (d *ingestDaemon) ingest(ctx context.Context, sink ingest.Sink, deps ingest
 	}
 	deps.Mask = maskExcerpt
 	deps.DeadLetters = d.client.Write
+	deps.Reached = d.conn.LedgerLast
 	deps.OldestEvent = longest(d.cfg.Retention)
 	deps.SchemaVersion = clickhouse.SchemaVersion()
 	deps.Now = time.Now

@@ -2,6 +2,8 @@ package clickhouse
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,20 +41,38 @@ func (c *Conn) LedgerEnds(ctx context.Context) ([]LedgerEnd, error) {
 	return out, rows.Err()
 }
 
+const ledgerColumns = `first_offset, last_offset, messages, rows, dead, skipped, lost, earliest_event, latest_event, first_kafka_time, last_kafka_time, format, topic_id`
+
+func scanEntry(rows interface{ Scan(dest ...any) error }, e *ingest.LedgerEntry) error {
+	return rows.Scan(&e.First, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.Skipped, &e.Lost,
+		&e.EarliestEvent, &e.LatestEvent, &e.FirstKafkaTime, &e.LastKafkaTime, &e.Format, &e.TopicID)
+}
+
+// LedgerLast returns the last entry of a partition; ok is false if there is none.
+func (c *Conn) LedgerLast(ctx context.Context, topic string, partition int32) (e ingest.LedgerEntry, ok bool, err error) {
+	e.Topic, e.Partition = topic, partition
+	row := c.QueryRow(ctx, "SELECT "+ledgerColumns+" FROM ledger WHERE topic = ? AND kafka_partition = ? ORDER BY first_offset DESC LIMIT 1", topic, partition)
+	err = scanEntry(row, &e)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
+	}
+	return e, true, nil
+}
+
 // Ledger calls each with every range of a partition in the order of offsets.
 // Ranges that are in the ledger twice come twice.
 func (c *Conn) Ledger(ctx context.Context, topic string, partition int32, each func(ingest.LedgerEntry) error) error {
-	rows, err := c.Query(ctx, `SELECT first_offset, last_offset, messages, rows, dead, skipped, lost, earliest_event, latest_event, first_kafka_time, last_kafka_time, format, topic_id
-		FROM ledger WHERE topic = ? AND kafka_partition = ? ORDER BY first_offset, last_offset`, topic, partition)
+	rows, err := c.Query(ctx, "SELECT "+ledgerColumns+" FROM ledger WHERE topic = ? AND kafka_partition = ? ORDER BY first_offset, last_offset", topic, partition)
 	if err != nil {
 		return fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		e := ingest.LedgerEntry{Range: ingest.Range{Topic: topic, Partition: partition}}
-		err := rows.Scan(&e.First, &e.Last, &e.Messages, &e.Rows, &e.Dead, &e.Skipped, &e.Lost,
-			&e.EarliestEvent, &e.LatestEvent, &e.FirstKafkaTime, &e.LastKafkaTime, &e.Format, &e.TopicID)
-		if err != nil {
+		if err := scanEntry(rows, &e); err != nil {
 			return fmt.Errorf("read the ledger of %s/%d: %w", topic, partition, err)
 		}
 		if err := each(e); err != nil {

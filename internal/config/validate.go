@@ -14,6 +14,7 @@ import (
 
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/ingest"
+	"gatewatch/internal/kafka"
 )
 
 // fieldMapping is short for what a mapped field's value may be shortened to.
@@ -50,8 +51,12 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// topicName is what Kafka allows as a topic's name.
-var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+// topicName is what Kafka allows as a topic's name, and topicLife the same with
+// the number of a life.
+var (
+	topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+	topicLife = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}(#[1-9][0-9]{0,5})?$`)
+)
 
 func (v *validator) kafka() {
 	k := &v.c.Kafka
@@ -88,10 +93,10 @@ func (v *validator) kafka() {
 	first := map[string]int{}
 	for i, t := range k.Topics {
 		path := fmt.Sprintf("kafka.topics[%d]", i)
-		if j, ok := first[t.Name]; ok {
+		if j, ok := first[kafka.Wire(t.Name)]; ok {
 			v.fault(path+".name", "%q is listed twice, first as topic %d; a topic has one format", t.Name, j+1)
 		}
-		first[t.Name] = i
+		first[kafka.Wire(t.Name)] = i
 		v.topic(path, &t)
 	}
 }
@@ -100,7 +105,7 @@ func (v *validator) topic(path string, t *ingest.TopicConfig) {
 	switch {
 	case t.Name == "":
 		v.fault(path+".name", "missing; write the topic's name")
-	case !topicName.MatchString(t.Name):
+	case !topicLife.MatchString(t.Name):
 		v.fault(path+".name", "%q is no name of a Kafka topic", t.Name)
 	}
 	if t.Format == "" {

@@ -86,7 +86,7 @@ func waitAnnounced(ctx context.Context, t *testing.T, client *kafka.Client) {
 				t.Fatal(err)
 			}
 			for _, c := range commits {
-				if c.Metadata != "" {
+				if c.Announced() {
 					return
 				}
 			}

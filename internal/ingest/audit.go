@@ -34,5 +34,5 @@ func (a *Auditor) Add(m *Message) { a.w.add(a.b, m) }
 // End gives the batch, which ends at offset last, to the sink.
 func (a *Auditor) End(ctx context.Context, last int64) error {
 	a.b.next = last + 1
-	return a.b.block.Insert(ctx, a.b.ledger(a.w.topic, a.w.part.ID()))
+	return a.b.block.Insert(ctx, a.b.ledger(a.w.topic, a.w.part.ID(), ""))
 }

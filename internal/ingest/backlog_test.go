@@ -24,6 +24,10 @@ type backlogPartition struct {
 func (p *backlogPartition) Topic() string { return "t" }
 func (p *backlogPartition) ID() int32     { return int32(p.id) }
 
+func (p *backlogPartition) TopicID(context.Context) (string, error) { return "", nil }
+
+func (p *backlogPartition) Kept(context.Context) (first, end int64, err error) { return 0, p.end, nil }
+
 func (p *backlogPartition) Committed(context.Context) (Commit, error) { return Commit{Offset: 0}, nil }
 
 func (p *backlogPartition) Start(context.Context, time.Time) (int64, error) { return 0, nil }
@@ -82,7 +86,7 @@ func runBacklog(t testing.TB, c Config, partitions, messages int) *store {
 	}
 	s := newStore()
 	p, err := New(c, []TopicConfig{{Name: "t", Format: "padded"}}, Deps{
-		Source: ps, Sink: s, NewDecoder: func(TopicConfig) (Decoder, error) { return padded{}, nil },
+		Source: ps, Sink: s, Reached: s.reached, NewDecoder: func(TopicConfig) (Decoder, error) { return padded{}, nil },
 		Mask: func(s string) string { return s }, Now: time.Now,
 		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})

@@ -19,6 +19,7 @@ type batch struct {
 	large       bool  // holds one of the pipeline's shares
 
 	messages, dead    int64
+	lost              int64 // taken by Kafka's retention
 	rows              int64
 	earliest, latest  time.Time
 	firstTime, lastKT time.Time
@@ -39,10 +40,10 @@ func (b *batch) start(first int64) {
 // need is the memory that b's rows are taken to need until they are stored.
 func (b *batch) need() int64 { return blockCost * int64(b.block.Bytes()) }
 
-func (b *batch) ledger(t TopicConfig, partition int32) LedgerEntry {
+func (b *batch) ledger(t TopicConfig, partition int32, topicID string) LedgerEntry {
 	return LedgerEntry{
 		Range:  Range{Topic: t.Name, Partition: partition, First: b.first, Last: b.next - 1},
-		Format: t.Format, Messages: b.messages, Dead: b.dead, Skipped: b.next - b.first - b.messages - b.dead, Rows: b.rows,
+		Format: t.Format, TopicID: topicID, Messages: b.messages, Dead: b.dead, Lost: b.lost, Skipped: b.next - b.first - b.messages - b.dead - b.lost, Rows: b.rows,
 		EarliestEvent: b.earliest, LatestEvent: b.latest, FirstKafkaTime: b.firstTime, LastKafkaTime: b.lastKT,
 	}
 }

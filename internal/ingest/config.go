@@ -1,6 +1,9 @@
 package ingest
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,6 +14,10 @@ type Config struct {
 	// Start is where a new group begins: a duration before now ("1h", the
 	// default), "earliest", "latest" or an RFC 3339 time.
 	Start string `yaml:"start"`
+	// OnRetentionLoss says what to do when Kafka's retention has taken messages that
+	// were not read: "stop" (default) holds the partition until somebody decides,
+	// "continue" records the range as lost in the ledger and goes on behind it.
+	OnRetentionLoss string `yaml:"on_retention_loss"`
 	// BatchRows closes a batch at that many rows. Default 200000.
 	BatchRows int `yaml:"batch_rows"`
 	// BatchBytes closes a batch at that many bytes of messages. Default 128 MiB.
@@ -41,7 +48,9 @@ type Config struct {
 
 // A TopicConfig says what one Kafka topic holds.
 type TopicConfig struct {
-	// Name of the topic.
+	// Name of the topic. When it was deleted and made anew in Kafka, ingest stops
+	// reading it, because its offsets begin again: append #1 to the name here (then
+	// #2, and so on) to read the new one. Kafka knows it by what is before the #.
 	Name string `yaml:"name"`
 	// Format of its messages; `gatewatch-ingest decode --formats` lists them. `auto` finds it out
 	// from the first messages; `key_events` are events about API keys.
@@ -73,6 +82,16 @@ type TopicConfig struct {
 	OpenAPI []string `yaml:"openapi"`
 }
 
+// remade reports whether the topic is said to have been deleted and made anew.
+func (t TopicConfig) remade() bool { return strings.Contains(t.Name, "#") }
+
+// nextLife is the name to give the topic once it is made anew.
+func (t TopicConfig) nextLife() string {
+	name, life, _ := strings.Cut(t.Name, "#")
+	n, _ := strconv.Atoi(life) // none is 0
+	return fmt.Sprintf("%s#%d", name, n+1)
+}
+
 // A FieldMapping says where a field is in a JSON object and how to read it.
 type FieldMapping struct {
 	// Path is the dotted path to the value; \. is a dot inside a name.
@@ -86,7 +105,7 @@ type FieldMapping struct {
 // DefaultConfig returns the defaults named above.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:9361", Start: "1h",
+		Listen: "127.0.0.1:9361", Start: "1h", OnRetentionLoss: "stop",
 		BatchRows: 200_000, BatchBytes: 128 << 20, BatchAge: time.Second,
 		MaxMemory: 400 << 20, MaxMessageBytes: 1 << 20,
 		PepperFile: "/var/lib/gatewatch/pepper", ClientIP: "truncated",

@@ -41,6 +41,11 @@ type Fetched struct {
 type Partition interface {
 	Topic() string
 	ID() int32
+	// TopicID is Kafka's id of the topic as it is now, empty if the brokers have
+	// none. A topic that is deleted and made anew has another one.
+	TopicID(ctx context.Context) (string, error)
+	// Kept returns the offset of the first message that Kafka keeps and the end offset.
+	Kept(ctx context.Context) (first, end int64, err error)
 	// Committed reads the group's offset and metadata inside the generation.
 	Committed(ctx context.Context) (Commit, error)
 	// Start resolves where a partition without a commit begins: the offset of
@@ -130,7 +135,7 @@ func (e *PermanentError) Error() string { return e.Err.Error() }
 func (e *PermanentError) Unwrap() error { return e.Err }
 
 // ErrOffsetOutOfRange says that Kafka does not have an offset that was asked for.
-var ErrOffsetOutOfRange = errors.New("Kafka does not have this offset: retention took it, or the topic was made anew; to go on without what is gone, move the group to an offset that exists")
+var ErrOffsetOutOfRange = errors.New("Kafka does not have this offset")
 
 // ErrFenced says that another member owns the partition by now.
 var ErrFenced = errors.New("another member owns this partition")

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	messages, rows, bytes, batches, deadLetters, retries *prometheus.CounterVec
 	seconds                                              *prometheus.CounterVec
-	lag                                                  *prometheus.GaugeVec
+	lag, held                                            *prometheus.GaugeVec
 	freshness                                            prometheus.Histogram
 }
 
@@ -24,11 +24,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		retries:     counter("retries_total", "Calls that failed and were tried again.", "stage"),
 		seconds:     counter("stage_seconds_total", "Wall time spent in each stage, summed over partitions.", "stage"),
 		lag:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_ingest_lag_messages", Help: "Messages of a partition that are not read yet."}, []string{"topic", "partition"}),
+		held:        prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_ingest_held_partitions", Help: "Partitions that are not read until somebody decides; the log and /readyz say why."}, []string{"topic"}),
 		freshness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gatewatch_ingest_freshness_seconds", Help: "From a batch's first Kafka time to its rows being visible.",
 			Buckets: []float64{.1, .25, .5, 1, 2, 3, 5, 10, 30, 60, 300, 3600},
 		}),
 	}
-	r.MustRegister(m.lag, m.freshness)
+	r.MustRegister(m.lag, m.held, m.freshness)
 	return m
 }

@@ -29,6 +29,8 @@ type Deps struct {
 	Mask func(string) string
 	// DeadLetters appends messages to a topic; nil if none is configured.
 	DeadLetters func(ctx context.Context, topic string, messages []Message) error
+	// Reached returns the last entry of a partition in the ledger; ok is false if there is none.
+	Reached func(ctx context.Context, topic string, partition int32) (e LedgerEntry, ok bool, err error)
 	// OldestEvent is how far before its Kafka time an event may be; 0 is any age.
 	OldestEvent time.Duration
 	// SchemaVersion goes into the intent and is told when a retry finds another one.
@@ -198,6 +200,11 @@ func (c Config) Validate() error {
 	case "truncated", "full", "none":
 	default:
 		errs = append(errs, fmt.Errorf("ingest.client_ip %q is neither truncated, full nor none", c.ClientIP))
+	}
+	switch c.OnRetentionLoss {
+	case "stop", "continue":
+	default:
+		errs = append(errs, fmt.Errorf("ingest.on_retention_loss %q is neither stop nor continue", c.OnRetentionLoss))
 	}
 	if c.PepperFile == "" {
 		errs = append(errs, errors.New("ingest.pepper_file is empty"))

@@ -54,7 +54,7 @@ func TestDeadLetterPolicy(t *testing.T) {
 		conf.DeadLetterTopic = c.general
 		c.topic.Name, c.topic.Format = "t", "numbers"
 		p, err := New(conf, []TopicConfig{c.topic}, Deps{
-			Source: source{m}, Sink: excerptStore{s, &letters}, NewDecoder: func(TopicConfig) (Decoder, error) { return numbers{}, nil },
+			Source: source{m}, Sink: excerptStore{s, &letters}, Reached: s.reached, NewDecoder: func(TopicConfig) (Decoder, error) { return numbers{}, nil },
 			Mask: func(s string) string { return "BAD" }, SchemaVersion: 1, Now: time.Now,
 			Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			DeadLetters: func(_ context.Context, topic string, messages []Message) error {

@@ -56,7 +56,7 @@ func (r *Replayer) Store(ctx context.Context, partition int32, messages []Messag
 		r.w.add(b, &messages[i])
 		b.next = messages[i].Offset + 1
 	}
-	if err := b.block.Insert(ctx, b.ledger(r.w.topic, partition)); err != nil {
+	if err := b.block.Insert(ctx, b.ledger(r.w.topic, partition, "")); err != nil {
 		return 0, err
 	}
 	return b.rows, nil

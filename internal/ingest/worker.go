@@ -53,6 +53,7 @@ type worker struct {
 	flying  chan error // the result of the batch that is being stored; nil: none
 	backlog bool       // when the last answer came
 	skewed  time.Time  // when the time zone was last complained about
+	topicID string     // Kafka's, when the partition was taken over
 }
 
 func newWorker(p *Pipeline, topic TopicConfig, part Partition) (*worker, error) {
@@ -69,34 +70,19 @@ func newWorker(p *Pipeline, topic TopicConfig, part Partition) (*worker, error) 
 
 // run reads from where the group stands until ctx ends.
 func (w *worker) run(ctx context.Context) error {
-	var at Commit
-	err := w.retry(ctx, "position", func() (err error) {
-		at, err = w.part.Committed(ctx)
-		if err != nil || at.Offset >= 0 {
-			return err
-		}
-		if at.Offset, err = w.part.Start(ctx, w.p.start.time(w.p.deps.Now())); err != nil {
-			return err
-		}
-		// Committed at once: completeness counts from here, also while nothing arrives.
-		return w.part.Commit(ctx, Commit{Offset: at.Offset})
-	})
-	if err != nil {
-		return err
-	}
-	in, pending, err := parseIntent(at.Metadata)
-	if err != nil {
-		return fmt.Errorf("%s: %w", w.name, err)
-	}
 	defer w.p.metrics.lag.DeleteLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID())))
-	next := at.Offset
-	if pending && in.last >= next {
-		if next, err = w.rebuild(ctx, next, in); err != nil {
-			return err
-		}
+	next, announced, err := w.position(ctx)
+	if err == nil && announced.last >= next {
+		next, err = w.rebuild(ctx, next, announced)
 	}
-	err = w.follow(ctx, next)
-	return errors.Join(err, w.land())
+	if err == nil {
+		err = w.follow(ctx, next)
+	}
+	landed := w.land()
+	if _, isHeld := errors.AsType[*heldError](err); isHeld && landed == nil {
+		return w.hold(ctx, err)
+	}
+	return errors.Join(err, landed)
 }
 
 // begin empties b. The judgement of a time zone begins anew with it, so that
@@ -110,14 +96,18 @@ func (w *worker) begin(b *batch, first int64) {
 }
 
 // rebuild makes again exactly the batch that a former owner announced.
-func (w *worker) rebuild(ctx context.Context, first int64, in intent) (next int64, err error) {
+func (w *worker) rebuild(ctx context.Context, first int64, in position) (next int64, err error) {
 	if in.schema != w.p.deps.SchemaVersion {
 		w.p.deps.Log.Info("finishing a batch of another schema version", "topic", w.topic.Name, "partition", w.part.ID(), "offset", first, "schema", in.schema)
 	}
 	b := w.free[0]
 	w.begin(b, first)
 	for b.next <= in.last {
-		if err := w.fetch(ctx, b, in.last); err != nil {
+		err := w.fetch(ctx, b, in.last)
+		if errors.Is(err, ErrOffsetOutOfRange) {
+			err = w.lose(ctx, b, in.last)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -134,20 +124,19 @@ func (w *worker) follow(ctx context.Context, next int64) error {
 	for ctx.Err() == nil {
 		b := w.free[0]
 		w.begin(b, next)
-		if err := w.fill(ctx, b); err != nil {
-			return err
-		}
-		if b.next == b.first {
+		err := w.fill(ctx, b)
+		switch {
+		case errors.Is(err, ErrOffsetOutOfRange):
+			err = w.lose(ctx, b, -1)
+		case err == nil && b.next == b.first:
 			continue
 		}
-		if err := w.land(); err != nil {
-			w.release(b)
-			return err
+		if err == nil {
+			err = w.land()
 		}
-		// Announced only after the batch before is committed whole.
-		err := w.retry(ctx, "commit", func() error {
-			return w.part.Commit(ctx, Commit{Offset: b.first, Metadata: intent{b.next - 1, 0, w.p.deps.SchemaVersion}.String()})
-		})
+		if err == nil {
+			err = w.announce(ctx, b) // only after the batch before is committed whole
+		}
 		if err != nil {
 			w.release(b)
 			return err
@@ -204,7 +193,13 @@ func (w *worker) fill(ctx context.Context, b *batch) error {
 		if !w.room(ctx, b) {
 			return nil // full, or ctx has ended
 		}
-		if err := w.fetch(ctx, b, -1); err != nil {
+		err := w.fetch(ctx, b, -1)
+		switch {
+		case errors.Is(err, ErrOffsetOutOfRange) && b.next > b.first:
+			return nil // what there is comes first
+		case errors.Is(err, ErrOffsetOutOfRange):
+			return err
+		case err != nil:
 			w.release(b)
 			return err
 		}
@@ -332,13 +327,13 @@ func (w *worker) store(ctx context.Context, b *batch) error {
 		}
 	}
 	t := time.Now()
-	l := b.ledger(w.topic, w.part.ID())
+	l := b.ledger(w.topic, w.part.ID(), w.topicID)
 	if err := w.retry(ctx, "insert", func() error { return b.block.Insert(ctx, l) }); err != nil {
 		return err
 	}
 	w.p.metrics.seconds.WithLabelValues("insert").Add(time.Since(t).Seconds())
 	t = time.Now()
-	if err := w.retry(ctx, "commit", func() error { return w.part.Commit(ctx, Commit{Offset: b.next}) }); err != nil {
+	if err := w.retry(ctx, "commit", func() error { return w.commit(ctx, b.next, -1) }); err != nil {
 		return err
 	}
 	w.p.metrics.seconds.WithLabelValues("commit").Add(time.Since(t).Seconds())
@@ -376,7 +371,7 @@ func (w *worker) retry(ctx context.Context, stage string, f func() error) error 
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, ErrFenced):
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrOffsetOutOfRange):
 			return err
 		case isPermanent:
 			return fmt.Errorf("%s: %s: %w", w.name, stage, err)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ import (
 // are not in messages are control records.
 type log struct {
 	mu         sync.Mutex
+	id         string // of the topic
 	messages   []Message
-	end        int64
+	first, end int64
 	commit     Commit
 	generation int
 	commits    int
@@ -35,13 +37,26 @@ type log struct {
 type member struct {
 	*log
 	generation int
+	name       string                  // of the topic; t if empty
 	fault      func(call string) error // before the call, or after it when errLost
 }
 
 var errLost = errors.New("the answer is lost")
 
-func (m *member) Topic() string { return "t" }
+func (m *member) Topic() string { return cmp.Or(m.name, "t") }
 func (m *member) ID() int32     { return 3 }
+
+func (m *member) TopicID(context.Context) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.id, m.fault("topic id")
+}
+
+func (m *member) Kept(context.Context) (first, end int64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.log.first, m.end, m.fault("kept")
+}
 
 func (m *member) Committed(context.Context) (Commit, error) {
 	m.mu.Lock()
@@ -58,6 +73,9 @@ func (m *member) Fetch(ctx context.Context, offset int64, _ int) (Fetched, error
 	time.Sleep(time.Millisecond) // before the lock: a fake clock stands while one is held
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if offset < m.log.first || offset > m.end {
+		return Fetched{}, fmt.Errorf("fetch: %w", ErrOffsetOutOfRange)
+	}
 	f := Fetched{Next: offset, End: m.end}
 	for _, x := range m.messages {
 		if x.Offset >= offset && len(f.Messages) < 7 {
@@ -131,6 +149,17 @@ func (b *block) Insert(_ context.Context, l LedgerEntry) error {
 	return nil
 }
 
+func (s *store) reached(_ context.Context, topic string, partition int32) (last LedgerEntry, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.ledger {
+		if e.Topic == topic && e.Partition == partition && (!ok || e.Last > last.Last) {
+			last, ok = e, true
+		}
+	}
+	return last, ok, s.fault("reached")
+}
+
 // numbers decodes "ok" into one entry a message; all else is a dead letter.
 type numbers struct{}
 
@@ -168,8 +197,8 @@ func testConfig() Config {
 func pipeline(t *testing.T, m *member, s *store, c Config) (*Pipeline, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	p, err := New(c, []TopicConfig{{Name: "t", Format: "numbers"}}, Deps{
-		Source: source{m}, Sink: s, NewDecoder: func(TopicConfig) (Decoder, error) { return numbers{}, nil },
+	p, err := New(c, []TopicConfig{{Name: m.Topic(), Format: "numbers"}}, Deps{
+		Source: source{m}, Sink: s, Reached: s.reached, NewDecoder: func(TopicConfig) (Decoder, error) { return numbers{}, nil },
 		Mask: func(s string) string { return strings.ToUpper(s) }, SchemaVersion: 1, Now: time.Now,
 		Log: slog.New(slog.DiscardHandler), Registerer: reg,
 	})
@@ -210,7 +239,7 @@ func exactlyOnce(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	var rmu sync.Mutex
 	l, s := messages(r, 300), newStore()
-	for l.commit.Offset < l.end || l.commit.Metadata != "" {
+	for l.commit.Offset < l.end || l.commit.Announced() {
 		ctx, crash := context.WithTimeout(t.Context(), 10*time.Second)
 		left := 3 + r.IntN(40) // calls until this owner dies
 		fault := func(string) error {
@@ -263,7 +292,7 @@ func (s *store) check(t *testing.T, l *log) {
 	}
 	covered := make([]int, l.end)
 	for _, e := range s.ledger {
-		if e.Messages+e.Dead+e.Skipped != e.Last-e.First+1 || e.Rows != e.Messages {
+		if e.Messages+e.Dead+e.Skipped+e.Lost != e.Last-e.First+1 || e.Rows != e.Messages {
 			t.Errorf("ledger entry does not add up: %+v", e)
 		}
 		for o := e.First; o <= e.Last; o++ {
@@ -302,7 +331,12 @@ func TestZombieIsFenced(t *testing.T) {
 func TestPermanentErrorStops(t *testing.T) {
 	l := messages(rand.New(rand.NewPCG(1, 2)), 5)
 	s := newStore()
-	s.fault = func(string) error { return &PermanentError{errors.New("no such column")} }
+	s.fault = func(call string) error {
+		if call != "insert" {
+			return nil
+		}
+		return &PermanentError{errors.New("no such column")}
+	}
 	p, _ := pipeline(t, &member{log: l, fault: func(string) error { return nil }}, s, testConfig())
 	if err := p.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "t/3: insert: no such column") {
 		t.Errorf("Run = %v, want the permanent error with its partition", err)
@@ -316,10 +350,10 @@ func TestNotReadyWhileTheStoreIsDown(t *testing.T) {
 	l, s := messages(rand.New(rand.NewPCG(3, 3)), 40), newStore()
 	var mu sync.Mutex
 	down := true
-	s.fault = func(string) error {
+	s.fault = func(call string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if down {
+		if down && call == "insert" {
 			return errors.New("connection refused")
 		}
 		return nil
@@ -357,16 +391,19 @@ func eventually(t *testing.T, ok func() bool) {
 	t.Fatal("did not come true in 10 s")
 }
 
-func TestIntent(t *testing.T) {
-	in := intent{last: 17, shard: 2, schema: 9}
-	got, ok, err := parseIntent(in.String())
-	if err != nil || !ok || got != in {
-		t.Errorf("parseIntent(%q) = %v, %v, %v", in, got, ok, err)
+func TestPosition(t *testing.T) {
+	want := position{topic: "orders#1", topicID: "4c5e", last: 17, shard: 2, schema: 9}
+	got, ok, err := parsePosition(want.String())
+	if err != nil || !ok || got != want {
+		t.Errorf("parsePosition(%q) = %v, %v, %v", want, got, ok, err)
 	}
-	if _, ok, err := parseIntent("somebody else's"); ok || err != nil {
+	if long := (position{topic: strings.Repeat("t", 249) + "#999", topicID: strings.Repeat("f", 32), last: 1 << 62, shard: 1 << 30, schema: 1 << 30}); len(long.String()) >= 4096 {
+		t.Errorf("%d bytes of metadata: Kafka takes 4096", len(long.String()))
+	}
+	if _, ok, err := parsePosition("somebody else's"); ok || err != nil {
 		t.Errorf("foreign metadata: %v, %v; want it ignored", ok, err)
 	}
-	if _, _, err := parseIntent("gatewatch/2 range=1"); err == nil {
+	if _, _, err := parsePosition("gatewatch/2 range=1"); err == nil {
 		t.Error("metadata of a later version is ignored, want an error")
 	}
 }

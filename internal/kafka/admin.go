@@ -29,7 +29,11 @@ type Topic struct {
 
 // Topics lists the cluster's topics by name; with names, only those.
 func (c *Client) Topics(ctx context.Context, names ...string) ([]Topic, error) {
-	m, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+	wire := make([]string, len(names))
+	for i, n := range names {
+		wire[i] = Wire(n)
+	}
+	m, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: wire})
 	if err != nil {
 		return nil, c.explain("list topics", err)
 	}
@@ -73,13 +77,13 @@ func (c *Client) Offsets(ctx context.Context, topic string) ([]Offsets, error) {
 	}
 	asOf := time.Now()
 	res, err := c.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{topic: reqs}, IsolationLevel: kafka.ReadCommitted,
+		Topics: map[string][]kafka.OffsetRequest{Wire(topic): reqs}, IsolationLevel: kafka.ReadCommitted,
 	})
 	if err != nil {
 		return nil, c.explain("list offsets of "+topic, err)
 	}
 	out := make([]Offsets, 0, len(ts[0].Partitions))
-	for _, p := range res.Topics[topic] {
+	for _, p := range res.Topics[Wire(topic)] {
 		if p.Error != nil {
 			return nil, c.explain(fmt.Sprintf("list offsets of %s/%d", topic, p.Partition), p.Error)
 		}
@@ -97,12 +101,12 @@ func (c *Client) offsetAt(ctx context.Context, topic string, partition int32, t 
 		req = append(req, kafka.TimeOffsetOf(int(partition), t))
 	}
 	res, err := c.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{topic: req}, IsolationLevel: kafka.ReadCommitted,
+		Topics: map[string][]kafka.OffsetRequest{Wire(topic): req}, IsolationLevel: kafka.ReadCommitted,
 	})
 	if err != nil {
 		return 0, c.explain("list offsets of "+topic, err)
 	}
-	for _, p := range res.Topics[topic] {
+	for _, p := range res.Topics[Wire(topic)] {
 		if p.Error != nil {
 			return 0, c.explain(fmt.Sprintf("list offsets of %s/%d", topic, partition), p.Error)
 		}
@@ -125,7 +129,7 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 	for i, p := range partitions {
 		ids[i] = int(p)
 	}
-	res, err := c.client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
+	res, err := c.client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{Wire(topic): ids}})
 	if err != nil {
 		return nil, c.explain("read committed offsets", err)
 	}
@@ -139,7 +143,7 @@ func (c *Client) Committed(ctx context.Context, group, topic string, partitions 
 	if res.Error != nil {
 		return nil, c.explain("read committed offsets", res.Error)
 	}
-	for _, p := range res.Topics[topic] {
+	for _, p := range res.Topics[Wire(topic)] {
 		if p.Error != nil {
 			return nil, c.explain(fmt.Sprintf("read the committed offset of %s/%d", topic, p.Partition), p.Error)
 		}
@@ -204,7 +208,7 @@ func (c *Client) MessageTime(ctx context.Context, topic string, partition int32,
 // Write appends messages to a topic and returns when all replicas have them.
 func (c *Client) Write(ctx context.Context, topic string, messages []ingest.Message) error {
 	w := &kafka.Writer{
-		Addr: kafka.TCP(c.conf.Brokers...), Topic: topic, Transport: c.transport,
+		Addr: kafka.TCP(c.conf.Brokers...), Topic: Wire(topic), Transport: c.transport,
 		RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, BatchSize: 1000,
 	}
 	ms := make([]kafka.Message, len(messages))

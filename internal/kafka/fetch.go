@@ -18,7 +18,7 @@ import (
 // maxResponse bounds what one answer may make us allocate.
 const maxResponse = 256 << 20
 
-var errShort = errors.New("a Fetch answer ends too early")
+var errShort = errors.New("an answer ends too early")
 
 // A fetchRequest is Fetch v11 for one partition (Kafka protocol guide, "Fetch
 // API"). It does its own exchange on a connection of kafka-go's transport and
@@ -78,12 +78,7 @@ const (
 
 func (r *fetchRequest) encode() []byte {
 	be := binary.BigEndian
-	b := make([]byte, 4, 128)
-	b = be.AppendUint16(b, uint16(protocol.Fetch))
-	b = be.AppendUint16(b, fetchVersion)
-	b = be.AppendUint32(b, correlationID)
-	b = be.AppendUint16(b, uint16(len(clientID)))
-	b = append(b, clientID...)
+	b := header(protocol.Fetch, fetchVersion)
 	b = be.AppendUint32(b, math.MaxUint32) // replica: a client
 	b = be.AppendUint32(b, uint32(r.wait.Milliseconds()))
 	b = be.AppendUint32(b, 1) // answer as soon as there is a byte
@@ -100,15 +95,27 @@ func (r *fetchRequest) encode() []byte {
 	b = be.AppendUint64(b, uint64(r.offset))
 	b = be.AppendUint64(b, math.MaxUint64) // log start: a follower's field
 	b = be.AppendUint32(b, uint32(r.maxBytes))
-	b = be.AppendUint32(b, 0) // no forgotten topics
-	b = be.AppendUint16(b, 0) // no rack
-	be.PutUint32(b, uint32(len(b)-4))
-	return b
+	b = be.AppendUint32(b, 0)    // no forgotten topics
+	return be.AppendUint16(b, 0) // no rack
 }
 
-// RawExchange sends the request and reads the answer.
-func (r *fetchRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	if _, err := rw.Write(r.encode()); err != nil {
+// header begins a request: the length, which exchange sets, and the request
+// header without tags.
+func header(api protocol.ApiKey, version uint16) []byte {
+	be := binary.BigEndian
+	b := make([]byte, 4, 128)
+	b = be.AppendUint16(b, uint16(api))
+	b = be.AppendUint16(b, version)
+	b = be.AppendUint32(b, correlationID)
+	b = be.AppendUint16(b, uint16(len(clientID)))
+	return append(b, clientID...)
+}
+
+// exchange sends a request and reads its answer behind the correlation id, into
+// buf if that is large enough.
+func exchange(rw io.ReadWriter, request, buf []byte) ([]byte, error) {
+	binary.BigEndian.PutUint32(request, uint32(len(request)-4))
+	if _, err := rw.Write(request); err != nil {
 		return nil, err
 	}
 	var head [8]byte
@@ -117,18 +124,26 @@ func (r *fetchRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	}
 	size := int(int32(binary.BigEndian.Uint32(head[:]))) - 4
 	if size < 0 || size > maxResponse {
-		return nil, fmt.Errorf("a Fetch answer of %d bytes", size)
+		return nil, fmt.Errorf("an answer of %d bytes", size)
 	}
 	if binary.BigEndian.Uint32(head[4:]) != correlationID {
 		return nil, errors.New("an answer to another request")
 	}
-	if cap(r.buf) < size {
-		r.buf = make([]byte, size+size/4)
+	if cap(buf) < size {
+		buf = make([]byte, size+size/4)
 	}
-	b := r.buf[:size]
-	if _, err := io.ReadFull(rw, b); err != nil {
+	buf = buf[:size]
+	_, err := io.ReadFull(rw, buf)
+	return buf, err
+}
+
+// RawExchange sends the request and reads the answer.
+func (r *fetchRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	b, err := exchange(rw, r.encode(), r.buf)
+	if err != nil {
 		return nil, err
 	}
+	r.buf = b
 	return parseFetch(b)
 }
 
@@ -212,7 +227,7 @@ type fetcher struct {
 }
 
 func newFetcher(c *Client, topic string, partition int32) *fetcher {
-	return &fetcher{c: c, req: &fetchRequest{topic: topic, partition: partition}, records: recordReader{limit: maxBatchBytes}}
+	return &fetcher{c: c, req: &fetchRequest{topic: Wire(topic), partition: partition}, records: recordReader{limit: maxBatchBytes}}
 }
 
 // fetch returns what there is from offset on, waiting up to wait for the first message.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,20 +22,24 @@ const fetchWait = 200 * time.Millisecond
 type Group struct {
 	c      *Client
 	id     string
-	topics []string
+	topics map[string]string // name in Kafka → name
 	log    *slog.Logger
 }
 
 // NewGroup makes a member of group id that reads topics; Run joins it.
 func (c *Client) NewGroup(id string, topics []string, log *slog.Logger) *Group {
-	return &Group{c: c, id: id, topics: topics, log: log}
+	g := &Group{c: c, id: id, topics: map[string]string{}, log: log}
+	for _, t := range topics {
+		g.topics[Wire(t)] = t
+	}
+	return g
 }
 
 // Run joins the group and calls own for every partition of every generation
 // until ctx ends or own fails.
 func (g *Group) Run(ctx context.Context, own func(context.Context, ingest.Partition) error) error {
 	cg, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: g.id, Brokers: g.c.conf.Brokers, Dialer: g.c.dialer, Topics: g.topics,
+		ID: g.id, Brokers: g.c.conf.Brokers, Dialer: g.c.dialer, Topics: slices.Sorted(maps.Keys(g.topics)),
 		SessionTimeout: sessionTimeout, RebalanceTimeout: 2 * sessionTimeout, HeartbeatInterval: sessionTimeout / 6,
 		JoinGroupBackoff: time.Second, WatchPartitionChanges: true, PartitionWatchInterval: sessionTimeout,
 		GroupBalancers: []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
@@ -79,7 +85,7 @@ func (g *Group) start(gen *kafka.Generation, own func(context.Context, ingest.Pa
 	for topic, assigned := range gen.Assignments {
 		for _, a := range assigned {
 			n++
-			p := &partition{g: g, gen: gen, topic: topic, id: int32(a.ID), fetcher: newFetcher(g.c, topic, int32(a.ID))}
+			p := &partition{g: g, gen: gen, topic: g.topics[topic], id: int32(a.ID), fetcher: newFetcher(g.c, topic, int32(a.ID))}
 			gen.Start(func(ctx context.Context) {
 				if err := own(ctx, p); err != nil {
 					stop(err)
@@ -120,6 +126,21 @@ func (p *partition) Start(ctx context.Context, t time.Time) (int64, error) {
 	return p.g.c.offsetAt(ctx, p.topic, p.id, t)
 }
 
+func (p *partition) TopicID(ctx context.Context) (string, error) { return p.g.c.TopicID(ctx, p.topic) }
+
+func (p *partition) Kept(ctx context.Context) (first, end int64, err error) {
+	all, err := p.g.c.Offsets(ctx, p.topic)
+	for _, o := range all {
+		if o.Partition == p.id {
+			return o.First, o.End, nil
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("list offsets of %s/%d: no answer", p.topic, p.id)
+	}
+	return 0, 0, err
+}
+
 func (p *partition) Fetch(ctx context.Context, offset int64, maxBytes int) (ingest.Fetched, error) {
 	return p.fetcher.fetch(ctx, offset, maxBytes, fetchWait)
 }
@@ -131,12 +152,12 @@ func (p *partition) Commit(ctx context.Context, c ingest.Commit) error {
 	defer p.mu.Unlock()
 	res, err := p.g.c.client.OffsetCommit(ctx, &kafka.OffsetCommitRequest{
 		GroupID: p.gen.GroupID, GenerationID: int(p.gen.ID), MemberID: p.gen.MemberID,
-		Topics: map[string][]kafka.OffsetCommit{p.topic: {{Partition: int(p.id), Offset: c.Offset, Metadata: c.Metadata}}},
+		Topics: map[string][]kafka.OffsetCommit{Wire(p.topic): {{Partition: int(p.id), Offset: c.Offset, Metadata: c.Metadata}}},
 	})
 	if err != nil {
 		return p.g.c.explain(fmt.Sprintf("commit offset %d of %s/%d", c.Offset, p.topic, p.id), err)
 	}
-	for _, r := range res.Topics[p.topic] {
+	for _, r := range res.Topics[Wire(p.topic)] {
 		if r.Error != nil {
 			if errors.Is(r.Error, kafka.IllegalGeneration) || errors.Is(r.Error, kafka.UnknownMemberId) {
 				return fmt.Errorf("%w: %w", ingest.ErrFenced, r.Error)

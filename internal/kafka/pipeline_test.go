@@ -76,6 +76,17 @@ func (b *tokenBlock) Insert(_ context.Context, l ingest.LedgerEntry) error {
 	return nil
 }
 
+func (s *tokenStore) reached(_ context.Context, topic string, partition int32) (last ingest.LedgerEntry, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.ledger {
+		if e.Topic == topic && e.Partition == partition && (!ok || e.Last > last.Last) {
+			last, ok = e, true
+		}
+	}
+	return last, ok, nil
+}
+
 // numbered reads a message "n text"; every 97th is not readable.
 type numbered struct{}
 
@@ -96,7 +107,7 @@ func startMember(t *testing.T, addr string, s *tokenStore) (stop func()) {
 	conf := ingest.DefaultConfig()
 	conf.Start, conf.BatchAge, conf.AnyEventTime, conf.ShutdownTimeout = "earliest", 30*time.Millisecond, true, 2*time.Second
 	p, err := ingest.New(conf, []ingest.TopicConfig{{Name: "t", Format: "numbered"}}, ingest.Deps{
-		Source: c.NewGroup("gatewatch-pipeline", []string{"t"}, slog.New(slog.DiscardHandler)), Sink: s,
+		Source: c.NewGroup("gatewatch-pipeline", []string{"t"}, slog.New(slog.DiscardHandler)), Sink: s, Reached: s.reached,
 		NewDecoder: func(ingest.TopicConfig) (ingest.Decoder, error) { return numbered{}, nil },
 		Mask:       func(s string) string { return s }, Now: time.Now,
 		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
