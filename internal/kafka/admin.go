@@ -29,9 +29,9 @@ type Topic struct {
 
 // Topics lists the cluster's topics by name; with names, only those.
 func (c *Client) Topics(ctx context.Context, names ...string) ([]Topic, error) {
-	wire := make([]string, len(names))
-	for i, n := range names {
-		wire[i] = Wire(n)
+	var wire []string // none asks for all
+	for _, n := range names {
+		wire = append(wire, Wire(n))
 	}
 	m, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: wire})
 	if err != nil {
