@@ -82,11 +82,20 @@ func (c *Conn) AlertStates(ctx context.Context, from time.Time) ([]AlertState, e
 	return list, rows.Err()
 }
 
-// RollupTotals returns how many requests the coarsest rollups hold: by route and by key.
-func (c *Conn) RollupTotals(ctx context.Context) (routes, keys int64, err error) {
-	err = c.QueryRow(ctx, `SELECT (SELECT sum(requests) FROM request_1h), (SELECT sum(requests) FROM key_1d)`).Scan(&routes, &keys)
-	if err != nil {
-		return 0, 0, fmt.Errorf("sum the rollups: %w", err)
+// RequestTotals returns how many requests each table and view of requests holds,
+// by its name. What each tells of a key is the number of requests with one.
+func (c *Conn) RequestTotals(ctx context.Context) (map[string]int64, error) {
+	totals := map[string]int64{}
+	for _, t := range []struct{ table, count string }{
+		{"access_log", "count()"},
+		{"request_10s", "sum(requests)"}, {"request_1m", "sum(requests)"}, {"request_1h", "sum(requests)"},
+		{"key_1m", "sum(requests)"}, {"key_1h", "sum(requests)"}, {"key_1d", "sum(requests)"},
+	} {
+		var n int64
+		if err := c.QueryRow(ctx, "SELECT toInt64("+t.count+") FROM "+t.table).Scan(&n); err != nil {
+			return nil, fmt.Errorf("count the requests of %s: %w", t.table, err)
+		}
+		totals[t.table] = n
 	}
-	return routes, keys, nil
+	return totals, nil
 }

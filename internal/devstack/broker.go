@@ -1,11 +1,8 @@
 package devstack
 
 import (
-	"context"
 	"fmt"
-	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -13,11 +10,11 @@ import (
 // machine that it is made for has cores.
 const Partitions = 2
 
-// A Broker is an embedded Kafka broker in this process.
+// A Broker is the Kafka broker of a stack: one in this process, unless it was given.
 type Broker struct {
 	Addr string
 
-	cluster *kfake.Cluster
+	cluster *kfake.Cluster // nil: a given one
 }
 
 // startBroker starts a broker that keeps its data in dir, with these topics.
@@ -30,29 +27,8 @@ func startBroker(dir string, topics []string) (*Broker, error) {
 	return &Broker{Addr: c.ListenAddrs()[0], cluster: c}, nil
 }
 
-func (b *Broker) close() { b.cluster.Close() }
-
-// Ends returns how many messages each topic holds.
-func (b *Broker) Ends(ctx context.Context, topics []string) (map[string]int64, error) {
-	client := &kafka.Client{Addr: kafka.TCP(b.Addr), Timeout: 5 * time.Second}
-	ask := map[string][]kafka.OffsetRequest{}
-	for _, t := range topics {
-		for p := range Partitions {
-			ask[t] = append(ask[t], kafka.LastOffsetOf(p))
-		}
+func (b *Broker) close() {
+	if b.cluster != nil {
+		b.cluster.Close()
 	}
-	res, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: ask})
-	if err != nil {
-		return nil, fmt.Errorf("ask for end offsets: %w", err)
-	}
-	ends := map[string]int64{}
-	for t, parts := range res.Topics {
-		for _, p := range parts {
-			if p.Error != nil {
-				return nil, fmt.Errorf("end offset of %s/%d: %w", t, p.Partition, p.Error)
-			}
-			ends[t] += p.LastOffset
-		}
-	}
-	return ends, nil
 }

@@ -31,6 +31,9 @@ type Config struct {
 	Root string
 	// Bin holds the built binaries ingest, aggregate, alert. Default Root/bin.
 	Bin string
+	// Kafka is the address of a broker to use instead of the embedded one; its
+	// topics exist, with Partitions partitions each.
+	Kafka string
 	// Topics replaces the topics of the shipped configuration, for a load other
 	// than the shop's: each a map as in gatewatch.yaml.
 	Topics []map[string]any
@@ -103,7 +106,9 @@ func (s *Stack) start(ctx context.Context) error {
 		c.Step(name, time.Since(begin))
 		return nil
 	}
-	if err := step("Kafka (embedded)", func() (err error) {
+	if c.Kafka != "" {
+		s.Broker = &Broker{Addr: c.Kafka}
+	} else if err := step("Kafka (embedded)", func() (err error) {
 		s.Broker, err = startBroker(filepath.Join(c.Dir, "kafka"), s.topics())
 		return err
 	}); err != nil {

@@ -67,7 +67,7 @@ func TestIngestKilled(t *testing.T) {
 	if n == 0 {
 		t.Error("no kill hit a batch that was announced and not yet committed: the test showed nothing")
 	}
-	v, err := load.Verify(ctx)
+	v, err := load.Verify(ctx, devstack.VerifyOptions{Deep: true, Recent: true})
 	if err != nil {
 		t.Fatal(err)
 	}

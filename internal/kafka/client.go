@@ -34,6 +34,9 @@ func (c Config) Validate() error {
 	if c.GroupPrefix == "" {
 		errs = append(errs, errors.New("kafka.group_prefix is empty"))
 	}
+	if c.SessionTimeout < time.Second {
+		errs = append(errs, fmt.Errorf("kafka.session_timeout %s is too short: want at least 1s", c.SessionTimeout))
+	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		errs = append(errs, errors.New("kafka.tls: cert_file and key_file go together"))
 	}
@@ -97,9 +100,6 @@ const (
 	callTimeout = 10 * time.Second
 	// metadataTTL is short because NOT_LEADER does not make kafka-go ask again.
 	metadataTTL = time.Second
-	// sessionTimeout also bounds how long partitions rest after a broker's outage,
-	// because kafka-go forgets its member id then.
-	sessionTimeout = 6 * time.Second
 )
 
 // A Client talks to one Kafka cluster. It is safe for concurrent use.

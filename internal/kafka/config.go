@@ -1,11 +1,17 @@
 package kafka
 
+import "time"
+
 // Config is the `kafka` section of gatewatch.yaml, without its topics.
 type Config struct {
 	// Brokers to start from, host:port. Required.
 	Brokers []string `yaml:"brokers"`
 	// GroupPrefix begins the name of every group that gatewatch joins. Default gatewatch.
 	GroupPrefix string `yaml:"group_prefix"`
+	// SessionTimeout is how long a member of a group may be silent before its
+	// partitions go to others: after a crash they rest that long. The brokers bound
+	// it (group.min.session.timeout.ms, 6s). Default 6s.
+	SessionTimeout time.Duration `yaml:"session_timeout"`
 	// TLS: connect encrypted.
 	TLS TLSConfig `yaml:"tls"`
 	// SASL: log in.
@@ -28,4 +34,4 @@ type SASLConfig struct {
 }
 
 // DefaultConfig returns the defaults named above.
-func DefaultConfig() Config { return Config{GroupPrefix: "gatewatch"} }
+func DefaultConfig() Config { return Config{GroupPrefix: "gatewatch", SessionTimeout: 6 * time.Second} }

@@ -38,10 +38,13 @@ func (c *Client) NewGroup(id string, topics []string, log *slog.Logger) *Group {
 // Run joins the group and calls own for every partition of every generation
 // until ctx ends or own fails.
 func (g *Group) Run(ctx context.Context, own func(context.Context, ingest.Partition) error) error {
+	session := g.c.conf.SessionTimeout
 	cg, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: g.id, Brokers: g.c.conf.Brokers, Dialer: g.c.dialer, Topics: slices.Sorted(maps.Keys(g.topics)),
-		SessionTimeout: sessionTimeout, RebalanceTimeout: 2 * sessionTimeout, HeartbeatInterval: sessionTimeout / 6,
-		JoinGroupBackoff: time.Second, WatchPartitionChanges: true, PartitionWatchInterval: sessionTimeout,
+		// The session also bounds how long partitions rest after a broker's outage,
+		// because kafka-go forgets its member id then.
+		SessionTimeout: session, RebalanceTimeout: 2 * session, HeartbeatInterval: session / 6,
+		JoinGroupBackoff: time.Second, WatchPartitionChanges: true, PartitionWatchInterval: session,
 		GroupBalancers: []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
 	})
 	if err != nil {

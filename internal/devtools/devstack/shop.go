@@ -280,7 +280,7 @@ func conclude(ctx context.Context, s *screen, load *devstack.Load, w *watch, r *
 	if err := load.Settle(settle, nil); err != nil {
 		return err
 	}
-	v, err := load.Verify(ctx)
+	v, err := load.Verify(ctx, devstack.VerifyOptions{})
 	if err != nil {
 		return err
 	}
