@@ -58,7 +58,7 @@ func TestShop(t *testing.T) {
 	if err := load.Settle(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	v, err := load.Verify(ctx)
+	v, err := load.Verify(ctx, devstack.VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
