@@ -106,7 +106,9 @@ func TestRunMeasuresCompleteness(t *testing.T) {
 		eventually(t, "ready", func() bool { code, _ := get(t, "http://"+a+"/readyz"); return code == http.StatusOK })
 	}
 
-	client, err := kafka.NewClient(kafka.Config{Brokers: cluster.ListenAddrs(), GroupPrefix: "gatewatch"})
+	conf := kafka.DefaultConfig()
+	conf.Brokers = cluster.ListenAddrs()
+	client, err := kafka.NewClient(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

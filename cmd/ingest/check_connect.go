@@ -190,7 +190,27 @@ func checkClickHouse(ctx context.Context, cfg *config.Config, found *findings) {
 	} else {
 		found.ok("clock", "ClickHouse agrees with this machine within %s", (d.Abs() + time.Since(before)).Round(time.Millisecond))
 	}
-	checkSchema(ctx, cfg, conn, found)
+	if checkRights(ctx, cfg, conn, found) {
+		checkSchema(ctx, cfg, conn, found)
+	}
+}
+
+// checkRights names each right that the user lacks, and reports whether it is
+// worth going on.
+func checkRights(ctx context.Context, cfg *config.Config, conn *clickhouse.Conn, found *findings) bool {
+	missing, err := conn.MissingRights(ctx)
+	if err != nil {
+		found.warn("rights", "compare them with deploy/clickhouse/users.xml", "%v", clickhouse.Explain(cfg.ClickHouse, err))
+		return true
+	}
+	user := cfg.ClickHouse.Username
+	for _, r := range missing {
+		found.fail("rights", fmt.Sprintf("GRANT %s TO %s, as in deploy/clickhouse/users.xml", r, user), "user %q lacks %s", user, r)
+	}
+	if len(missing) == 0 {
+		found.ok("rights", "user %q has all that is needed on database %s", user, cfg.ClickHouse.Database)
+	}
+	return len(missing) == 0
 }
 
 // checkSchema looks at the database, and tries deduplication there.

@@ -51,7 +51,9 @@ func cluster(t *testing.T, topics []prepared) (string, time.Time) {
 	}
 	t.Cleanup(c.Close)
 	broker := c.ListenAddrs()[0]
-	client, err := kafka.NewClient(kafka.Config{Brokers: []string{broker}, GroupPrefix: "t"})
+	conf := kafka.DefaultConfig()
+	conf.Brokers = []string{broker}
+	client, err := kafka.NewClient(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

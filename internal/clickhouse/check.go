@@ -60,6 +60,34 @@ func (c *Conn) ServerIDs(ctx context.Context, n int) (int, error) {
 	return len(seen), nil
 }
 
+// rights are what gatewatch's user needs; {{db}} is its database.
+var rights = [...]string{
+	"CREATE DATABASE ON {{db}}.*", "CREATE TABLE ON {{db}}.*", "DROP TABLE ON {{db}}.*", "ALTER TABLE ON {{db}}.*",
+	"INSERT ON {{db}}.*", "SELECT ON {{db}}.*",
+	"TABLE ENGINE ON MergeTree", "TABLE ENGINE ON ReplacingMergeTree", "TABLE ENGINE ON SummingMergeTree", "TABLE ENGINE ON AggregatingMergeTree",
+}
+
+// MissingRights returns the rights that the user lacks, as a GRANT names them.
+// It changes nothing, and the database need not exist.
+func (c *Conn) MissingRights(ctx context.Context) (missing []string, err error) {
+	pool, err := c.fresh()
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	for _, r := range rights {
+		r = strings.ReplaceAll(r, "{{db}}", quoteIdent(c.Database))
+		var granted uint8
+		if err := pool.QueryRow(ctx, "CHECK GRANT "+r).Scan(&granted); err != nil {
+			return nil, fmt.Errorf("ask for the right %s: %w", r, err)
+		}
+		if granted == 0 {
+			missing = append(missing, r)
+		}
+	}
+	return missing, nil
+}
+
 // dedupTest is what CheckDeduplication does; {{id}} makes the names its own.
 var dedupTest = [...]string{
 	"CREATE TABLE {{db}}.check_{{id}} (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100",

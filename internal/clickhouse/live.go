@@ -88,8 +88,12 @@ func (c *Conn) RequestTotals(ctx context.Context) (map[string]int64, error) {
 	totals := map[string]int64{}
 	for _, t := range []struct{ table, count string }{
 		{"access_log", "count()"},
-		{"request_10s", "sum(requests)"}, {"request_1m", "sum(requests)"}, {"request_1h", "sum(requests)"},
-		{"key_1m", "sum(requests)"}, {"key_1h", "sum(requests)"}, {"key_1d", "sum(requests)"},
+		{"request_10s", "sum(requests)"},
+		{"request_1m", "sum(requests)"},
+		{"request_1h", "sum(requests)"},
+		{"key_1m", "sum(requests)"},
+		{"key_1h", "sum(requests)"},
+		{"key_1d", "sum(requests)"},
 	} {
 		var n int64
 		if err := c.QueryRow(ctx, "SELECT toInt64("+t.count+") FROM "+t.table).Scan(&n); err != nil {

@@ -38,7 +38,9 @@ func TestIngestKilled(t *testing.T) {
 		}
 		return strings.Count(string(log), "batch rebuilt")
 	}
-	client, err := kafka.NewClient(kafka.Config{Brokers: []string{s.Broker.Addr}, GroupPrefix: "gatewatch"})
+	conf := kafka.DefaultConfig()
+	conf.Brokers = []string{s.Broker.Addr}
+	client, err := kafka.NewClient(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

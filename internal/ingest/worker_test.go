@@ -55,7 +55,7 @@ func (m *member) TopicID(context.Context) (string, error) {
 func (m *member) Kept(context.Context) (first, end int64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.log.first, m.end, m.fault("kept")
+	return m.first, m.end, m.fault("kept")
 }
 
 func (m *member) Committed(context.Context) (Commit, error) {
@@ -73,7 +73,7 @@ func (m *member) Fetch(ctx context.Context, offset int64, _ int) (Fetched, error
 	time.Sleep(time.Millisecond) // before the lock: a fake clock stands while one is held
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if offset < m.log.first || offset > m.end {
+	if offset < m.first || offset > m.end {
 		return Fetched{}, fmt.Errorf("fetch: %w", ErrOffsetOutOfRange)
 	}
 	f := Fetched{Next: offset, End: m.end}

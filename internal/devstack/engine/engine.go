@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -31,6 +32,10 @@ type Config struct {
 	Dir string
 	// MaxMemory bounds the server's memory in bytes. Default 4 GiB.
 	MaxMemory int64
+	// Users is the text of a users.xml with further users, and Logins are their
+	// passwords.
+	Users  string
+	Logins map[string]string
 	// Log receives progress lines.
 	Log io.Writer
 }
@@ -126,7 +131,7 @@ func (s *Server) startEmbedded(ctx context.Context, lib, dir string, c Config) e
 	if err != nil {
 		return err
 	}
-	if err := writeSettings(dir, s.Password, c.MaxMemory, "0", "0"); err != nil {
+	if err := writeSettings(dir, s.Password, c, "0", "0"); err != nil {
 		return err
 	}
 	out, err := s.spawn(bin, lib, dir, s.Addr, s.HTTPAddr)
@@ -159,7 +164,7 @@ func (s *Server) startEmbedded(ctx context.Context, lib, dir string, c Config) e
 func (s *Server) startBinary(ctx context.Context, path, dir string, c Config) error {
 	_, native, _ := net.SplitHostPort(s.Addr)
 	_, http, _ := net.SplitHostPort(s.HTTPAddr)
-	if err := writeSettings(dir, s.Password, c.MaxMemory, native, http); err != nil {
+	if err := writeSettings(dir, s.Password, c, native, http); err != nil {
 		return err
 	}
 	// The shell ends the server when its own standard input does.
@@ -252,16 +257,30 @@ func (s *Server) Stop(timeout time.Duration) error {
 	}
 }
 
-// writeSettings writes config.xml, users.xml and boot.sql. Port 0 is any free port.
-func writeSettings(dir, password string, maxMemory int64, native, http string) error {
+// writeSettings writes config.xml, users.xml, boot.sql and, for the host,
+// logins.json. Port 0 is any free port.
+func writeSettings(dir, password string, c Config, native, http string) error {
+	logins := map[string]string{username: password}
+	maps.Copy(logins, c.Logins)
+	known, err := json.Marshal(logins)
+	if err != nil {
+		return err
+	}
 	sum := sha256.Sum256([]byte(password))
 	ports := filepath.Join(dir, "ports.tsv")
 	files := map[string]string{
-		"users.xml":  fmt.Sprintf(usersXML, sum),
-		"config.xml": fmt.Sprintf(configXML, dir, native, http, maxMemory),
+		"users.xml":   fmt.Sprintf(usersXML, sum),
+		"config.xml":  fmt.Sprintf(configXML, dir, native, http, c.MaxMemory),
+		"logins.json": string(known),
 		"boot.sql": "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " +
 			"SELECT getServerPort('tcp_port'), getServerPort('http_port') INTO OUTFILE '" + ports + ".tmp' TRUNCATE FORMAT TSV; " +
 			"SELECT 1 INTO OUTFILE '" + ports + "' TRUNCATE FORMAT TSV;",
+	}
+	if c.Users != "" {
+		files[filepath.Join("users.d", "more.xml")] = c.Users
+		if err := os.MkdirAll(filepath.Join(dir, "users.d"), 0o700); err != nil {
+			return fmt.Errorf("write the engine's settings: %w", err)
+		}
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -46,8 +46,9 @@ const (
 	minJava      = 17
 	startTimeout = 90 * time.Second
 	// User and Password log in on SASLAddr with PLAIN and SCRAM.
-	User     = "test"
-	Password = "test-secret" //nolint:gosec // of a throw-away broker on loopback
+	User = "test"
+	// Password is of a throw-away broker on loopback.
+	Password = "test-secret" //nolint:gosec // as said
 	// clusterID is any.
 	clusterID = "MkU3OEVBNTcwNTJENDM2Qg"
 )

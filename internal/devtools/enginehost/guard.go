@@ -16,18 +16,17 @@ import (
 // A guard answers logins that the server would refuse, in the server's words:
 // libchdb aborts the whole process when its native handler refuses one.
 type guard struct {
-	Username string
-	Password string
-	metadata string // folder that has one file a database
+	logins   map[string]string // passwords of users
+	metadata string            // folder that has one file a database
 }
 
 func newGuard(dir string) (guard, error) {
 	g := guard{metadata: filepath.Join(dir, "data", "metadata")}
-	b, err := os.ReadFile(filepath.Join(dir, "identity.json"))
+	b, err := os.ReadFile(filepath.Join(dir, "logins.json"))
 	if err != nil {
 		return g, err
 	}
-	return g, json.Unmarshal(b, &g)
+	return g, json.Unmarshal(b, &g.logins)
 }
 
 // The error codes of ClickHouse (src/Common/ErrorCodes.cpp).
@@ -61,7 +60,7 @@ func (g guard) check(client net.Conn) (hello, refusal []byte, err error) {
 		}
 	}
 	database, user, password := fields[0], fields[1], fields[2]
-	if user != g.Username || password != g.Password {
+	if want, ok := g.logins[user]; !ok || password != want {
 		return nil, exception(authenticationFailed, user+": Authentication failed: password is incorrect, or there is no user with such name."), nil
 	}
 	if database != "" && !g.exists(database) {

@@ -227,7 +227,7 @@ func members(ctx context.Context, r *rig, times int) (runs int, err error) {
 // brokerKilled kills the broker while a backlog is read.
 func brokerKilled(newPorts bool) func(ctx context.Context, r *rig, times int) (int, error) {
 	return func(ctx context.Context, r *rig, times int) (runs int, err error) {
-		if err := r.past(ctx, 10*time.Minute, 40_000*times); err != nil {
+		if err := r.past(ctx, 10*time.Minute, 50_000*(times+1)); err != nil {
 			return 0, err
 		}
 		m, err := r.join()

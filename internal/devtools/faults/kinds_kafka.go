@@ -45,7 +45,7 @@ func kafkaCut(ctx context.Context, r *rig, times int) (runs int, err error) {
 	for ; runs < times && err == nil; runs++ {
 		skip, d := r.rnd.IntN(40), proxy.Direction(runs%2)
 		err = r.cutKafka(ctx, func(c proxy.Chunk, asked map[int]int16) bool {
-			// What the load sends is left alone: it does not repeat a message whose fate it does not know.
+			// A cut between the load and Kafka says nothing of ingest.
 			if c.Direction != d || asked[c.Conn] == 0 {
 				return false
 			}

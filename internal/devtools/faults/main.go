@@ -157,7 +157,7 @@ func (o options) measure(ctx context.Context, root, bin, broker string, k kind) 
 	defer func() {
 		if res.err != nil && o.keep != "" {
 			to := filepath.Join(o.keep, broker+"-"+k.name)
-			res.err = errors.Join(res.err, os.RemoveAll(to), os.Rename(dir, to))
+			res.err = errors.Join(res.err, os.RemoveAll(to), os.MkdirAll(o.keep, 0o755), os.Rename(dir, to))
 		}
 		_ = os.RemoveAll(dir)
 	}()

@@ -180,7 +180,7 @@ func (r *rig) live(ctx context.Context, perSecond float64) (stop func() error) {
 	go func() { sent <- r.load.Live(ctx, perSecond) }()
 	r.stopLoad = sync.OnceValue(func() error {
 		cancel()
-		if err := <-sent; err != nil && ctx.Err() == nil {
+		if err := <-sent; err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
 		return nil
@@ -204,7 +204,16 @@ func (r *rig) stored(ctx context.Context) (n int64) {
 	return n
 }
 
-// progress waits until more is stored than before and notes how long that took since.
+// sent is how many messages Kafka has by now.
+func (r *rig) sent() (n int64) {
+	for _, t := range loadgen.Topics() {
+		n += r.load.Account.Messages(t) + r.dead[t]
+	}
+	return n
+}
+
+// progress waits until more is stored than before, or everything is, and notes
+// how long that took since.
 func (r *rig) progress(ctx context.Context, since time.Time) error {
 	before := int64(-1)
 	for {
@@ -212,7 +221,7 @@ func (r *rig) progress(ctx context.Context, since time.Time) error {
 		if before < 0 {
 			before = n
 		}
-		if n > before && before >= 0 {
+		if before >= 0 && (n > before || n == r.sent()) {
 			r.recovery = append(r.recovery, time.Since(since))
 			return nil
 		}
