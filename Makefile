@@ -6,9 +6,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatewatch/internal/daemon.version=$(VERSION)'
 TOOL = go tool -modfile=tools/go.mod
 FUZZTIME ?= 60s
+SCALE ?= 1
+BROKERS ?= kfake,kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-decode e2e build engine fuzz clean need-go need-node
+.PHONY: help demo test race lint fmt vuln bench bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +34,16 @@ race: test ## the same as test
 
 e2e: need-go need-node engine ## only the tests of the whole path
 	go test -race -timeout 20m ./internal/e2e/...
+
+faults: need-go need-node need-java engine ## inject every kind of fault on kfake and on Apache Kafka, prove that nothing is lost or doubled (SCALE=1, RUN=regexp, BROKERS=kfake,kafka)
+	@go run ./internal/devtools/faults --scale '$(SCALE)' --run '$(RUN)' --brokers '$(BROKERS)'
+
+kafka: need-go need-java ## run Apache Kafka in the foreground, with and without TLS
+	@go run ./internal/devtools/kafka
+
+e2e-kafka: need-go need-node need-java engine ## on Apache Kafka: links, logins, codecs, and the faults (SCALE=1, RUN=regexp)
+	go test -race -count=1 -timeout 5m -tags kafka ./internal/devstack/realkafka
+	go run ./internal/devtools/faults --brokers kafka --scale '$(SCALE)' --run '$(RUN)'
 
 lint: need-go ## format and lint; the first run compiles golangci-lint
 	@$(TOOL) golangci-lint run ./...
@@ -64,3 +76,6 @@ need-go:
 
 need-node:
 	@command -v npm >/dev/null || { echo "make: npm is missing: install Node.js from https://nodejs.org (it fetches the ClickHouse library)" >&2; exit 2; }
+
+need-java:
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make: Java or Maven is missing: install Java 17 or newer and Maven (mvn), which fetches Apache Kafka" >&2; exit 2; }

@@ -3,6 +3,8 @@ package kafka
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -234,7 +236,21 @@ func Unreachable(err error) bool {
 // explain says in one line what was being done and what is likely wrong.
 func (c *Client) explain(doing string, err error) error {
 	brokers := strings.Join(c.conf.Brokers, ", ")
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		remote    *net.OpError
+		record    tls.RecordHeaderError
+	)
 	switch {
+	case errors.As(err, &authority):
+		return fmt.Errorf("%s: Kafka at %s has a certificate of an unknown authority: name that one's in kafka.tls.ca_file: %w", doing, brokers, err)
+	case errors.As(err, &name):
+		return fmt.Errorf("%s: Kafka at %s has a certificate for another name: write that name into kafka.brokers: %w", doing, brokers, err)
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return fmt.Errorf("%s: Kafka at %s refuses the TLS connection: check kafka.tls.cert_file and key_file: %w", doing, brokers, err)
+	case c.conf.TLS.Enabled && (errors.Is(err, io.EOF) || errors.As(err, &record)):
+		return fmt.Errorf("%s: Kafka at %s closed the connection; is that a port with TLS, as kafka.tls says? %w", doing, brokers, err)
 	case errors.Is(err, kafka.SASLAuthenticationFailed):
 		return fmt.Errorf("%s: Kafka at %s refuses user %q: check kafka.sasl: %w", doing, brokers, c.conf.SASL.Username, err)
 	case errors.Is(err, kafka.TopicAuthorizationFailed), errors.Is(err, kafka.GroupAuthorizationFailed), errors.Is(err, kafka.ClusterAuthorizationFailed):
