@@ -71,11 +71,11 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	)
 }
 
-// limitMemory lets the garbage collector work harder when more is held than the
-// budget for batches and half as much again; GOMEMLIMIT goes before.
-func limitMemory(budget int) {
+// limitMemory lets the garbage collector keep the process below limit bytes;
+// GOMEMLIMIT goes before.
+func limitMemory(limit int) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(int64(budget) / 2 * 3)
+		debug.SetMemoryLimit(int64(limit) / 20 * 19) // what the runtime does not count is little
 	}
 }
 

@@ -57,7 +57,7 @@ func (f *fingerprint) add() {
 // AppendEntry implements ingest.Block.
 func (f *fingerprint) AppendEntry(c ingest.Coordinates, e *accesslog.Entry) {
 	f.begin(c)
-	f.buf = append(append(append(f.buf, ' '), e.RequestID...), ' ')
+	f.buf = append(append(append(f.buf, ' '), ownRequestID(e)...), ' ')
 	f.buf = hex.AppendEncode(f.buf, e.TraceID[:])
 	f.buf = hex.AppendEncode(f.buf, e.SpanID[:])
 	f.add()

@@ -1,6 +1,8 @@
 package clickhouse
 
 import (
+	"encoding/hex"
+
 	"github.com/ClickHouse/ch-go/proto"
 
 	"gatewatch/internal/accesslog"
@@ -192,9 +194,21 @@ func (r *accessRows) append(topic *ingest.TopicConfig, c ingest.Coordinates, e *
 	r.clientIP.Append(ip)
 	r.userAgent.append(e.UserAgent)
 	r.referer.Append(e.Referer)
-	r.requestID.Append(e.RequestID)
+	r.requestID.Append(ownRequestID(e))
 	r.traceID.Append(e.TraceID)
 	r.spanID.Append(e.SpanID)
+}
+
+// ownRequestID is the request id, empty if it is the trace id: the view restores it.
+func ownRequestID(e *accesslog.Entry) string {
+	var text [32]byte
+	if len(e.RequestID) == len(text) {
+		hex.Encode(text[:], e.TraceID[:])
+		if e.RequestID == string(text[:]) {
+			return ""
+		}
+	}
+	return e.RequestID
 }
 
 // spanRows are rows of span.

@@ -69,7 +69,7 @@ func New(conf Config, topics []TopicConfig, deps Deps) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	share := max(int64(conf.MaxMemory), minMemory) / memoryShares
+	share := max(int64(conf.MaxMemory)/3*2, minMemory) / memoryShares // the rest is the collector's
 	p := &Pipeline{
 		conf: conf, deps: deps, start: start, topics: make(map[string]TopicConfig, len(topics)),
 		share: share, shelf: newShelf(), memory: semaphore.NewWeighted(share), metrics: newMetrics(deps.Registerer),

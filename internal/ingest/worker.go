@@ -27,7 +27,7 @@ const (
 	// backlogAge times older, and a few at a time share most of the memory.
 	backlogMessages = 10_000
 	backlogAge      = 10
-	largeBatches    = 4
+	largeBatches    = 3
 	memoryShares    = largeBatches + 1 // the last is for the batches without a backlog
 	minMemory       = memoryShares * fetchCost * backlogBytes
 

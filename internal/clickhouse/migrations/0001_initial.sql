@@ -7,7 +7,7 @@
 -- so each target has a deduplication window of its own.
 
 CREATE TABLE IF NOT EXISTS {{database}}.access_log (
-    ts               DateTime64(6, 'UTC') COMMENT 'event time: end of the request' CODEC(Delta, ZSTD(1)),
+    ts               DateTime64(6, 'UTC') COMMENT 'event time: end of the request' CODEC(GCD, Delta, ZSTD(1)),
     kafka_time       DateTime64(3, 'UTC') COMMENT 'when Kafka received the message' CODEC(Delta, ZSTD(1)),
     topic            LowCardinality(String) CODEC(ZSTD(1)),
     kafka_partition  Int32 CODEC(ZSTD(1)),
@@ -29,9 +29,9 @@ CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     error_evidence   {{evidence}} CODEC(ZSTD(1)),
     flags            LowCardinality(String) COMMENT 'the gateway''s own words' CODEC(ZSTD(1)),
     tries            UInt8 CODEC(ZSTD(1)),
-    latency_us          Nullable(UInt64) COMMENT 'total' CODEC(T64, ZSTD(1)),
-    upstream_latency_us Nullable(UInt64) CODEC(T64, ZSTD(1)),
-    gateway_latency_us  Nullable(UInt64) CODEC(T64, ZSTD(1)),
+    latency_us          Nullable(UInt64) COMMENT 'total' CODEC(GCD, T64, ZSTD(1)),
+    upstream_latency_us Nullable(UInt64) CODEC(GCD, T64, ZSTD(1)),
+    gateway_latency_us  Nullable(UInt64) CODEC(GCD, T64, ZSTD(1)),
     bytes_in         Nullable(UInt64) CODEC(T64, ZSTD(1)),
     bytes_out        Nullable(UInt64) CODEC(T64, ZSTD(1)),
     upstream         LowCardinality(String) CODEC(ZSTD(1)),
@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     api_version      LowCardinality(String) CODEC(ZSTD(1)),
     consumer         LowCardinality(String) CODEC(ZSTD(1)),
     plan             LowCardinality(String) CODEC(ZSTD(1)),
-    key_id           FixedString(16) COMMENT 'HMAC of the API key; zero bytes: none' CODEC(ZSTD(1)),
+    key_id           LowCardinality(FixedString(16)) COMMENT 'HMAC of the API key; zero bytes: none' CODEC(ZSTD(1)),
     client_ip        IPv6 COMMENT 'truncated; :: is absent' CODEC(ZSTD(1)),
     user_agent       LowCardinality(String) CODEC(ZSTD(1)),
     referer          String COMMENT 'without its query' CODEC(ZSTD(1)),
@@ -55,7 +55,7 @@ ORDER BY (service, toStartOfHour(ts), route, ts)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
 CREATE TABLE IF NOT EXISTS {{database}}.span (
-    ts               DateTime64(6, 'UTC') COMMENT 'start' CODEC(Delta, ZSTD(1)),
+    ts               DateTime64(6, 'UTC') COMMENT 'start' CODEC(GCD, Delta, ZSTD(1)),
     kafka_time       DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     topic            LowCardinality(String) CODEC(ZSTD(1)),
     kafka_partition  Int32 CODEC(ZSTD(1)),
@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.span (
     service          LowCardinality(String) CODEC(ZSTD(1)),
     name             LowCardinality(String) CODEC(ZSTD(1)),
     kind             Enum8('unspecified'=0,'internal'=1,'server'=2,'client'=3,'producer'=4,'consumer'=5) CODEC(ZSTD(1)),
-    duration_us      UInt64 CODEC(T64, ZSTD(1)),
+    duration_us      UInt64 CODEC(GCD, T64, ZSTD(1)),
     status           Enum8('unset'=0,'ok'=1,'error'=2) CODEC(ZSTD(1)),
     status_message   String CODEC(ZSTD(1)),
     http_method      LowCardinality(String) CODEC(ZSTD(1)),

@@ -60,7 +60,8 @@ SELECT
     error_class, responder, upstream_reached, error_evidence, flags, tries,
     latency_us, upstream_latency_us, gateway_latency_us, bytes_in, bytes_out,
     upstream, upstream_status, node, region, api_version, consumer, plan, lower(hex(l.key_id)) AS key_id,
-    client_ip, user_agent, referer, request_id, lower(hex(l.trace_id)) AS trace_id, lower(hex(l.span_id)) AS span_id,
+    client_ip, user_agent, referer,
+    if(l.request_id = '' AND l.trace_id != toFixedString('', 16), lower(hex(l.trace_id)), l.request_id) AS request_id, lower(hex(l.trace_id)) AS trace_id, lower(hex(l.span_id)) AS span_id,
     topic, kafka_partition, kafka_offset, kafka_time
 FROM {{database}}.access_log AS l;
 

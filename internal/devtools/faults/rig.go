@@ -221,7 +221,7 @@ func (r *rig) progress(ctx context.Context, since time.Time) error {
 		if before < 0 {
 			before = n
 		}
-		if before >= 0 && (n > before || n == r.sent()) {
+		if before >= 0 && (n > before || n > 0 && n == r.sent()) {
 			r.recovery = append(r.recovery, time.Since(since))
 			return nil
 		}

@@ -1,7 +1,8 @@
-// Command ingestbench measures ingest on nginx JSON logs: from an embedded
-// Kafka broker, in a process of its own, into a real ClickHouse. It prints the
-// client's CPU time per row stage by stage, then the throughput of the whole
-// pipeline, and ends with one line of JSON.
+// Command ingestbench measures the whole way from Kafka into ClickHouse with
+// the built ingest, real parts and one topic each of nginx JSON, nginx combined
+// and OTLP spans, beside ClickHouse's own Kafka engine, which fills the same
+// tables with the same rollups in the same run. It prints CPU time per row and
+// ends with one line of JSON.
 package main
 
 import (
@@ -9,33 +10,21 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime/pprof"
 	"strings"
-	"syscall"
-	"time"
+	"text/tabwriter"
 
-	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
-
-	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/devstack"
 	"gatewatch/internal/devstack/engine"
+	"gatewatch/internal/devstack/leash"
 	gwkafka "gatewatch/internal/kafka"
-	"gatewatch/internal/loadgen"
-)
-
-const (
-	topic      = "bench"
-	partitions = 4
-	brokerArg  = "__broker"
 )
 
 func main() {
+	leash.Main()
 	if len(os.Args) == 3 && os.Args[1] == brokerArg {
 		os.Exit(serveBroker(os.Args[2]))
 	}
@@ -48,220 +37,202 @@ func main() {
 	}
 }
 
-// result is the last line.
+// result is the last line. Its figures are those of nginx JSON.
 type result struct {
-	Bench       string  `json:"bench"`
-	Format      string  `json:"format"`
-	Rows        int     `json:"rows"`
-	RowsPerS    float64 `json:"rows_per_s"`
-	CPUPerRow   float64 `json:"cpu_us_per_row"`
-	RowsPerCore float64 `json:"rows_per_s_per_core"`
-	Fetch       float64 `json:"fetch_us"`
-	Decode      float64 `json:"decode_us"`
-	Normalise   float64 `json:"normalise_us"`
-	Encode      float64 `json:"encode_us"`
-	Insert      float64 `json:"insert_us"`
-	Engine      float64 `json:"engine_cpu_us_per_row"`
-	Bytes       float64 `json:"bytes_per_message"`
-	MaxRSS      int64   `json:"max_rss_mib"`
+	Client      float64 `json:"client_us_per_row"`
+	Engine      float64 `json:"engine_us_per_row"`
+	Total       float64 `json:"total_us_per_row"`
+	RowsPerCore float64 `json:"rows_per_s_per_core"` // of the client
+	RSS         int64   `json:"rss_mib"`             // of the client, the most of all inputs
+	// KafkaEngineRatio is what the cheaper form of ClickHouse's Kafka engine costs
+	// a row, in units of Total.
+	KafkaEngineRatio float64 `json:"kafka_engine_ratio"`
+	Rows             int     `json:"rows"`
+	CombinedTotal    float64 `json:"combined_total_us_per_row"`
+	SpansTotal       float64 `json:"spans_total_us_per_row"`
+}
+
+// options are the flags.
+type options struct {
+	rows    int
+	rate    float64
+	profile string
+	rollups bool
+}
+
+// A bench is a broker and a ClickHouse with traffic.
+type bench struct {
+	options
+	dir, root, bin string
+	broker         string
+	server         *engine.Server
+	password       string // file
+	rows           map[string]int
+	bytes          map[string]int64
+	runs           int // of ingest: each reads from the beginning
 }
 
 func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("ingestbench", flag.ContinueOnError)
-	rows := fs.Int("rows", 1_000_000, "messages to move")
-	profile := fs.String("cpuprofile", "", "write a CPU profile of the pipeline to this `FILE`")
+	b := &bench{rows: map[string]int{}, bytes: map[string]int64{}}
+	fs.IntVar(&b.options.rows, "rows", 1_000_000, "messages of nginx JSON; the other inputs get half as many")
+	fs.Float64Var(&b.rate, "rate", 5000, "requests a second of the traffic: the fewer, the less rollups fold")
+	fs.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of ingest on nginx JSON to this `FILE`")
+	fs.BoolVar(&b.rollups, "rollups", false, "show what each rollup costs instead of inputs")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "gatewatch-bench-")
+	wd, err := os.Getwd()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	addr, stopBroker, err := startBroker(ctx, filepath.Join(dir, "kafka"))
+	if b.root, err = devstack.Root(wd); err != nil {
+		return err
+	}
+	if b.dir, err = os.MkdirTemp("", "gatewatch-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	addr, stopBroker, err := startBroker(ctx, filepath.Join(b.dir, "kafka"))
 	if err != nil {
 		return err
 	}
 	defer stopBroker()
-	server, err := engine.Start(ctx, engine.Config{Dir: filepath.Join(dir, "clickhouse"), Log: os.Stderr})
+	b.broker = addr
+	b.server, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(b.dir, "clickhouse"), Users: benchUsers, Logins: map[string]string{benchUser: benchPassword}, Log: os.Stderr})
 	if err != nil {
 		return err
 	}
-	defer server.Stop(time.Second) //nolint:errcheck // its data goes next
-	conn, err := openStore(ctx, dir, server)
-	if err != nil {
+	defer b.server.Kill() // its data goes next
+	b.password = filepath.Join(b.dir, "password")
+	if err := os.WriteFile(b.password, []byte(benchPassword), 0o600); err != nil {
 		return err
 	}
-	defer conn.Close()
+	return b.measure(ctx)
+}
+
+func (b *bench) build(ctx context.Context) error {
+	b.bin = filepath.Join(b.dir, "ingest")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/ingest")
+	build.Dir = b.root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build ingest: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (b *bench) measure(ctx context.Context) error {
+	fmt.Fprintf(os.Stderr, "ingestbench: making %d messages of nginx JSON, nginx combined and spans, %.0f requests/s …\n", b.options.rows*2, b.rate)
+	if err := b.fill(ctx); err != nil {
+		return fmt.Errorf("fill the topics: %w", err)
+	}
+	if b.rollups {
+		return b.compareRollups(ctx)
+	}
+	if err := b.stagesOf(ctx); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "µs of CPU a row\tinput\tB a row\trows\tclient\tengine\ttotal\tms\trows/s\tclient MiB\tof gatewatch's")
+	var r result
+	var json1 cost
+	for _, t := range topics {
+		c, err := b.gatewatch(ctx, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		r.RSS = max(r.RSS, c.rss)
+		switch t.name {
+		case topicJSON:
+			json1 = c
+			r.Rows, r.Client, r.Engine, r.Total, r.RowsPerCore = c.rows, c.client, c.engine, c.client+c.engine, 1e6/c.client
+		case topicCombined:
+			r.CombinedTotal = c.client + c.engine
+		case topicSpans:
+			r.SpansTotal = c.client + c.engine
+		}
+		c.print(table, "gatewatch", t, cost{})
+	}
+	for _, f := range kafkaEngines {
+		c, err := b.kafkaEngine(ctx, f)
+		if err != nil {
+			return fmt.Errorf("Kafka engine, %s: %w", f.name, err)
+		}
+		c.print(table, "Kafka engine, "+f.name, topics[0], json1)
+		if ratio := c.engine / r.Total; r.KafkaEngineRatio == 0 || ratio < r.KafkaEngineRatio {
+			r.KafkaEngineRatio = ratio
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// compareRollups leaves views out.
+func (b *bench) compareRollups(ctx context.Context) error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "µs of CPU a row\tclient\tengine")
+	keys := []string{"key_1m_view", "key_1h_view", "key_1d_view", "key_1h_late_view"}
+	requests := []string{"request_10s_view", "request_1m_view", "request_1h_view", "request_1m_late_view"}
+	for _, v := range []struct {
+		name    string
+		without []string
+	}{
+		{"all levels", nil},
+		{"without 1m, 1h of requests, 1h, 1d of keys", []string{"key_1h_view", "key_1d_view", "request_1m_view", "request_1h_view"}},
+		{"requests only", keys},
+		{"keys only", requests},
+		{"none", append(keys, requests...)},
+	} {
+		c, err := b.gatewatch(ctx, topics[0], v.without...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.name, err)
+		}
+		fmt.Fprintf(table, "%s\t%.2f\t%.2f\n", v.name, c.client, c.engine)
+	}
+	return table.Flush()
+}
+
+// stagesOf prints where the client's time goes, stage by stage.
+func (b *bench) stagesOf(ctx context.Context) error {
 	kc := gwkafka.DefaultConfig()
-	kc.Brokers = []string{addr}
+	kc.Brokers = []string{b.broker}
 	client, err := gwkafka.NewClient(kc)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-
-	r := result{Bench: "ingest", Format: "nginx_json", Rows: *rows}
-	fmt.Printf("%d nginx JSON messages, lz4, %d partitions\n\nclient, µs of CPU per row\n", *rows, partitions)
-	bytes, err := fill(ctx, addr, *rows)
-	if err != nil {
-		return fmt.Errorf("fill the topic: %w", err)
-	}
-	r.Bytes = float64(bytes) / float64(*rows)
-	if err := stages(ctx, client, conn, &r); err != nil {
-		return err
-	}
-	if err := profiled(*profile, func() error { return whole(ctx, client, conn, server.PID(), &r) }); err != nil {
-		return err
-	}
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return err
-	}
-	r.MaxRSS = usage.Maxrss >> 10
-	fmt.Printf("\nwhole pipeline: %.0f rows/s, %.2f µs client CPU and %.2f µs engine CPU per row, %d MiB at most\n", r.RowsPerS, r.CPUPerRow, r.Engine, r.MaxRSS)
-	return json.NewEncoder(os.Stdout).Encode(r)
-}
-
-func profiled(path string, f func() error) error {
-	if path == "" {
-		return f()
-	}
-	out, err := os.Create(path)
+	conn, err := b.open(ctx, "gatewatch_stages")
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	if err := pprof.StartCPUProfile(out); err != nil {
-		return err
-	}
-	defer pprof.StopCPUProfile()
-	return f()
+	defer conn.Close()
+	return stages(ctx, client, conn, b.options.rows)
 }
 
-func openStore(ctx context.Context, dir string, s *engine.Server) (*clickhouse.Conn, error) {
-	c := clickhouse.DefaultConfig()
-	c.Address, c.Username, c.PasswordFile = s.Addr, s.Username, filepath.Join(dir, "password")
-	if err := os.WriteFile(c.PasswordFile, []byte(s.Password), 0o600); err != nil {
-		return nil, err
-	}
-	conn, err := clickhouse.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Migrate(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
+// A cost is what a way of ingesting takes, CPU in microseconds a row.
+type cost struct {
+	rows           int
+	client, engine float64
+	seconds        float64
+	rss            int64 // MiB
+	bytes          float64
 }
 
-// startBroker starts this program again as the broker, so that its CPU time is not ours.
-func startBroker(ctx context.Context, dir string) (addr string, stop func(), err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", nil, err
+func (c cost) print(table *tabwriter.Writer, who string, t input, base cost) {
+	ratio := ""
+	if base.rows > 0 {
+		ratio = fmt.Sprintf("%.2f×", (c.client+c.engine)/(base.client+base.engine))
 	}
-	cmd := exec.CommandContext(ctx, self, brokerArg, dir)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return "", nil, err
+	memory := "-"
+	if c.rss > 0 {
+		memory = fmt.Sprint(c.rss)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	}
-	if _, err := fmt.Fscanln(out, &addr); err != nil {
-		stop()
-		return "", nil, fmt.Errorf("start the broker: %w", err)
-	}
-	return addr, stop, nil
-}
-
-// serveBroker prints its address and ends when its standard input does.
-func serveBroker(dir string) int {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic), kfake.DataDir(dir),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Println(c.ListenAddrs()[0])
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	c.Close()
-	return 0
-}
-
-// fill writes n log lines of the last hour and returns their size.
-func fill(ctx context.Context, addr string, n int) (bytes int64, err error) {
-	w := &kafka.Writer{
-		Addr: kafka.TCP(addr), Topic: topic, Balancer: &kafka.RoundRobin{}, RequiredAcks: kafka.RequireAll,
-		BatchSize: 1000, BatchTimeout: 5 * time.Millisecond, Compression: kafka.Lz4,
-	}
-	shop := loadgen.NewShop(1)
-	end := time.Now()
-	batch := make([]kafka.Message, 0, 20_000)
-	flush := func() error {
-		err := w.WriteMessages(ctx, batch...)
-		batch = batch[:0]
-		return err
-	}
-	left := n
-	rate := func(time.Time) float64 { return float64(n) / 1800 } // Envoy's lines are left out
-	err = loadgen.NewGenerator(shop, 1).Between(end.Add(-time.Hour), end, rate, func(q *loadgen.Request) error {
-		if q.Envoy() || left == 0 {
-			return nil
-		}
-		left--
-		line := shop.AppendLog(nil, q)
-		bytes += int64(len(line))
-		if batch = append(batch, kafka.Message{Value: line, Time: time.UnixMilli(q.End)}); len(batch) == cap(batch) {
-			return flush()
-		}
-		return nil
-	})
-	if err == nil {
-		err = flush()
-	}
-	if cerr := w.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && left > 0 {
-		err = fmt.Errorf("the generator made %d lines too few", left)
-	}
-	return bytes, err
-}
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// cpu returns the CPU time that this process has used.
-func cpu() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// cpuOf returns the CPU time that another process has used, 0 where that can't be read.
-func cpuOf(pid int) time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	var user, sys int64
-	var skip string
-	if _, err := fmt.Sscan(rest, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &user, &sys); err != nil {
-		return 0
-	}
-	return time.Duration(user+sys) * time.Second / 100
+	fmt.Fprintf(table, "%s\t%s\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\t%s\n", who, strings.TrimPrefix(t.name, "bench-"), c.bytes, c.rows,
+		c.client, c.engine, c.client+c.engine, c.seconds*1000, float64(c.rows)/c.seconds, memory, ratio)
 }

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/envelope"
 	"gatewatch/internal/accesslog/nginx"
@@ -63,15 +61,16 @@ func (d *decoder) Decode(msg []byte, out *ingest.Records) error {
 }
 
 // stages measures each stage alone, on one goroutine where it has one.
-func stages(ctx context.Context, client *kafka.Client, conn *clickhouse.Conn, r *result) error {
+func stages(ctx context.Context, client *kafka.Client, conn *clickhouse.Conn, messages int) error {
+	fmt.Println("client on nginx JSON, stages alone, µs of CPU a row")
 	show := func(name string, us float64) { fmt.Printf("  %-10s%6.2f\n", name, us) }
-	var err error
-	if r.Fetch, err = fetchAll(ctx, client, r.Rows); err != nil {
+	fetch, err := fetchAll(ctx, client, messages)
+	if err != nil {
 		return err
 	}
-	show("fetch", r.Fetch)
-	n := min(sampleRows, r.Rows)
-	sample, err := client.Read(ctx, topic, 0, 0, n/partitions)
+	show("fetch", fetch)
+	n := min(sampleRows, messages)
+	sample, err := client.Read(ctx, topicJSON, 0, 0, n/partitions)
 	if err != nil {
 		return err
 	}
@@ -90,22 +89,21 @@ func stages(ctx context.Context, client *kafka.Client, conn *clickhouse.Conn, r 
 	if err != nil {
 		return err
 	}
-	r.Decode, r.Normalise, r.Encode = decode, max(0, both-decode), max(0, all-both)
-	show("decode", r.Decode)
-	show("normalise", r.Normalise)
-	show("encode", r.Encode)
+	show("decode", decode)
+	show("normalise", max(0, both-decode))
+	show("encode", max(0, all-both))
 	// A block as large as a batch of a busy partition, under a topic of its own.
 	rows := block.Rows()
 	l := ingest.LedgerEntry{
 		Range:  ingest.Range{Topic: "sample", Last: int64(rows) - 1},
-		Format: r.Format, Messages: int64(rows), Rows: int64(rows),
+		Format: topics[0].format, Messages: int64(rows), Rows: int64(rows),
 	}
 	before := cpu()
 	if err := block.Insert(ctx, l); err != nil {
 		return err
 	}
-	r.Insert = perRow(cpu()-before, rows)
-	show("insert", r.Insert)
+	show("insert", perRow(cpu()-before, rows))
+	fmt.Println()
 	return nil
 }
 
@@ -155,7 +153,7 @@ func fetchAll(ctx context.Context, client *kafka.Client, rows int) (float64, err
 	defer cancel()
 	var seen atomic.Int64
 	var begin atomic.Int64
-	group := client.NewGroup(client.Group("fetch"), []string{topic}, quiet())
+	group := client.NewGroup(client.Group("fetch"), []string{topicJSON}, quiet())
 	err := group.Run(ctx, func(ctx context.Context, p ingest.Partition) error {
 		begin.CompareAndSwap(0, int64(cpu()))
 		for offset := int64(0); ctx.Err() == nil; {
@@ -174,56 +172,4 @@ func fetchAll(ctx context.Context, client *kafka.Client, rows int) (float64, err
 		err = fmt.Errorf("fetched %d of %d messages", seen.Load(), rows)
 	}
 	return perRow(cpu()-time.Duration(begin.Load()), rows), err
-}
-
-// whole runs the pipeline until all is committed.
-func whole(ctx context.Context, client *kafka.Client, conn *clickhouse.Conn, enginePID int, r *result) error {
-	conf := ingest.DefaultConfig()
-	conf.Start = "earliest"
-	w := clickhouse.NewWriter(conn)
-	defer w.Close()
-	ids := make([]int32, partitions)
-	for i := range ids {
-		ids[i] = int32(i)
-	}
-	group := client.Group("bench")
-	p, err := ingest.New(conf, []ingest.TopicConfig{{Name: topic, Format: r.Format}}, ingest.Deps{
-		Source: client.NewGroup(group, []string{topic}, quiet()), Sink: w,
-		NewDecoder:    func(ingest.TopicConfig) (ingest.Decoder, error) { return newDecoder(true) },
-		Mask:          func(s string) string { return s },
-		SchemaVersion: clickhouse.SchemaVersion(), Now: time.Now, Log: quiet(), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		return err
-	}
-	runtime.GC()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	begin, own, theirs := time.Now(), cpu(), cpuOf(enginePID)
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(50 * time.Millisecond):
-		}
-		commits, err := client.Committed(ctx, group, topic, ids)
-		if err != nil {
-			return err
-		}
-		stored := int64(0)
-		for _, c := range commits {
-			stored += max(0, c.Offset)
-		}
-		if stored < int64(r.Rows) {
-			continue
-		}
-		took, used := time.Since(begin), cpu()-own
-		r.RowsPerS = float64(r.Rows) / took.Seconds()
-		r.CPUPerRow, r.Engine = perRow(used, r.Rows), perRow(cpuOf(enginePID)-theirs, r.Rows)
-		r.RowsPerCore = 1e6 / r.CPUPerRow
-		cancel()
-		return <-done
-	}
 }

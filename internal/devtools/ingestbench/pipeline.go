@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/devstack"
+	"gatewatch/internal/devstack/leash"
+)
+
+const (
+	runTimeout = 1 * time.Minute
+	poll       = 50 * time.Millisecond
+	// profileSeconds is how long a profile is, and about how long a run of a
+	// million rows.
+	profileSeconds = 4
+)
+
+// config returns the settings for a database of its own.
+func (b *bench) config(database string) clickhouse.Config {
+	c := clickhouse.DefaultConfig()
+	c.Address, c.Database, c.Username, c.PasswordFile = b.server.Addr, database, benchUser, b.password
+	return c
+}
+
+// open makes a database with the product's schema.
+func (b *bench) open(ctx context.Context, database string) (*clickhouse.Conn, error) {
+	conn, err := clickhouse.Open(b.config(database))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Migrate(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// gatewatch lets the built ingest move a topic. Views are dropped before.
+func (b *bench) gatewatch(ctx context.Context, t input, views ...string) (c cost, err error) {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	database := "gatewatch_" + strings.ReplaceAll(t.name, "-", "_")
+	conn, err := b.open(ctx, database)
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, conn.Drop(ctx), conn.Close()) }()
+	for _, v := range views {
+		if err := conn.Exec(ctx, "DROP VIEW "+v+" SYNC"); err != nil {
+			return c, err
+		}
+	}
+	settings, err := b.settings(database, t)
+	if err != nil {
+		return c, err
+	}
+	log, err := os.Create(filepath.Join(b.dir, database+".log"))
+	if err != nil {
+		return c, err
+	}
+	defer log.Close()
+	if err := b.quiet(ctx, conn); err != nil {
+		return c, err
+	}
+	engineBefore, began := devstack.CPU(b.server.PID()), time.Now()
+	args := []string{"run", "--config", settings}
+	if b.profile != "" {
+		args = append(args, "--pprof")
+	}
+	p, err := leash.Start(log, b.bin, args...)
+	if err != nil {
+		return c, err
+	}
+	defer p.Kill()
+	if b.profile != "" && t.name == topicJSON {
+		go func() {
+			if err := b.saveProfile(ctx); err != nil {
+				fmt.Fprintln(os.Stderr, "ingestbench: no profile:", err)
+			}
+		}()
+	}
+	c.rows = b.rows[t.name]
+	for {
+		select {
+		case <-p.Done():
+			text, _ := os.ReadFile(log.Name())
+			return c, fmt.Errorf("ingest ended: %s", text[max(0, len(text)-1500):])
+		case <-ctx.Done():
+			return c, fmt.Errorf("%d rows are not stored: %w", c.rows, context.Cause(ctx))
+		case <-time.After(poll):
+		}
+		totals, err := conn.LedgerTotals(ctx)
+		if err != nil {
+			return c, err
+		}
+		if len(totals) == 1 && totals[0].Rows >= int64(c.rows) {
+			break
+		}
+	}
+	c.seconds = time.Since(began).Seconds()
+	c.client, c.rss = perRow(devstack.CPU(p.PID), c.rows), devstack.PeakRSS(p.PID)
+	if err := b.quiet(ctx, conn); err != nil {
+		return c, err
+	}
+	c.engine = perRow(devstack.CPU(b.server.PID())-engineBefore, c.rows)
+	c.bytes = float64(b.bytes[t.name]) / float64(c.rows)
+	return c, nil
+}
+
+const adminAddr = "127.0.0.1:19107"
+
+// settings writes a configuration with one topic and the defaults.
+func (b *bench) settings(database string, t input) (string, error) {
+	pepper := filepath.Join(b.dir, "pepper")
+	if err := os.WriteFile(pepper, []byte(strings.Repeat("pepper", 6)), 0o600); err != nil {
+		return "", err
+	}
+	ingest := map[string]any{"listen": "127.0.0.1:0", "start": "earliest", "pepper_file": pepper}
+	if b.profile != "" {
+		ingest["listen"] = adminAddr
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"kafka": map[string]any{
+			"brokers": []string{b.broker}, "group_prefix": fmt.Sprintf("%s-%d", database, b.runs),
+			"topics": []map[string]any{{"name": t.name, "format": t.format}},
+		},
+		"clickhouse": map[string]any{"address": b.server.Addr, "database": database, "username": benchUser, "password_file": b.password},
+		"ingest":     ingest,
+	})
+	if err != nil {
+		return "", err
+	}
+	b.runs++
+	path := filepath.Join(b.dir, database+".yaml")
+	return path, os.WriteFile(path, text, 0o600)
+}
+
+func (b *bench) saveProfile(ctx context.Context) error {
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", adminAddr, profileSeconds)
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(poll):
+				continue
+			}
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return errors.New(res.Status)
+		}
+		out, err := os.Create(b.profile)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, res.Body)
+		return errors.Join(err, out.Close())
+	}
+}
+
+// quiet waits until the engine has nothing to merge, so that a cost includes its merges.
+func (b *bench) quiet(ctx context.Context, conn *clickhouse.Conn) error {
+	for still := 0; still < 10; {
+		var n uint64
+		if err := conn.QueryRow(ctx, "SELECT count() FROM system.merges").Scan(&n); err != nil {
+			return err
+		}
+		if still++; n > 0 {
+			still = 0
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(2 * poll):
+		}
+	}
+	return nil
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// cpu returns the CPU time that this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
