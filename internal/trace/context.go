@@ -1,6 +1,9 @@
 package trace
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // ParseTraceparent reads a traceparent header (W3C Trace Context §3.2). ok is
 // false, and the ids are zero, for anything that the recommendation calls
@@ -66,40 +69,17 @@ func ParseSpanID(s string) (id SpanID, ok bool) {
 
 // parseHex reads lower-case digits only, as a traceparent must have them.
 func parseHex(dst []byte, s string) bool {
-	for i := range dst {
-		hi, lo := hexValue(s[2*i]), hexValue(s[2*i+1])
-		if hi < 0 || lo < 0 {
+	for i := range len(s) {
+		if s[i] >= 'A' && s[i] <= 'F' {
 			return false
 		}
-		dst[i] = byte(hi<<4 | lo)
 	}
-	return true
+	return parseAnyHex(dst, s)
 }
 
 func parseAnyHex(dst []byte, s string) bool {
-	for i := range dst {
-		hi, lo := hexValue(lower(s[2*i])), hexValue(lower(s[2*i+1]))
-		if hi < 0 || lo < 0 {
-			return false
-		}
-		dst[i] = byte(hi<<4 | lo)
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'F' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
-
-func hexValue(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	}
-	return -1
+	var digits [2 * len(TraceID{})]byte
+	n := copy(digits[:2*len(dst)], s)
+	_, err := hex.Decode(dst, digits[:n])
+	return err == nil && n == 2*len(dst)
 }

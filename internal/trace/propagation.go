@@ -96,14 +96,7 @@ func parsePadded(dst []byte, s string) bool {
 	if s == "" || len(s) > 2*len(dst) {
 		return false
 	}
-	for i := range len(s) {
-		v := hexValue(lower(s[len(s)-1-i]))
-		if v < 0 {
-			return false
-		}
-		dst[len(dst)-1-i/2] |= byte(v << (4 * (i % 2)))
-	}
-	return true
+	return parseAnyHex(dst, strings.Repeat("0", 2*len(dst)-len(s))+s)
 }
 
 // ParseDatadogID reads an id of x-datadog-trace-id or x-datadog-parent-id: 64
