@@ -61,7 +61,8 @@ func (d *deadLetters) replay(ctx context.Context, dry bool) error {
 	writer := clickhouse.NewWriter(d.conn)
 	defer writer.Close()
 	r := &replay{d: d, client: client, dry: dry, deps: ingest.Deps{
-		Sink: writer, Mask: maskExcerpt, OldestEvent: longest(d.cfg.Retention), Now: time.Now, Log: log,
+		Shards: d.conn.Shards(),
+		Sink:   writer, Mask: maskExcerpt, OldestEvent: longest(d.cfg.Retention), Now: time.Now, Log: log,
 		NewDecoder: func(t ingest.TopicConfig) (ingest.Decoder, error) {
 			n, err := newNormaliser(t, d.cfg.Ingest, []byte(pepper))
 			if err != nil {

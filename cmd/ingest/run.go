@@ -142,6 +142,7 @@ func (d *ingestDaemon) ingest(ctx context.Context, sink ingest.Sink, deps ingest
 	deps.DeadLetters = d.client.Write
 	deps.Reached = d.conn.LedgerLast
 	deps.OldestEvent = longest(d.cfg.Retention)
+	deps.Shards = d.conn.Shards()
 	deps.SchemaVersion = clickhouse.SchemaVersion()
 	deps.Now = time.Now
 	deps.Log = d.log

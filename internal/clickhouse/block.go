@@ -149,11 +149,11 @@ func (b *block) Insert(ctx context.Context, l ingest.LedgerEntry) error {
 	token := Token(l.Range)
 	for _, p := range b.parts() {
 		p.setPartition(l.Partition)
-		if err := b.writer.insert(ctx, p.name, p.input, token); err != nil {
+		if err := b.writer.insert(ctx, l.Shard, p.name, p.input, token); err != nil {
 			return err
 		}
 	}
-	return b.writer.insert(ctx, "ledger", ledgerInput(l, token), token)
+	return b.writer.insert(ctx, l.Shard, "ledger", ledgerInput(l, token), token)
 }
 
 // InsertKeyEvents writes events that come from a file. The same events with the
@@ -168,7 +168,7 @@ func (w *Writer) InsertKeyEvents(ctx context.Context, topic ingest.TopicConfig, 
 		r.append(&topic, ingest.Coordinates{KafkaTime: at, Offset: int64(i)}, &e)
 	}
 	r.setPartition(0)
-	return w.insert(ctx, r.name, r.input, token)
+	return w.insert(ctx, 0, r.name, r.input, token)
 }
 
 // ledgerInput is a block of the one row that accounts for a range.
@@ -191,6 +191,7 @@ func ledgerInput(l ingest.LedgerEntry, token string) proto.Input {
 	add(t, "last_kafka_time", newInstant(proto.PrecisionMilli)).append(l.LastKafkaTime)
 	text("format", l.Format)
 	text("topic_id", l.TopicID)
+	t.uint16("shard").Append(uint16(l.Shard))
 	t.uint16("schema_version").Append(uint16(SchemaVersion()))
 	t.text("token").Append(token)
 	return t.input

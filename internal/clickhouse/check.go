@@ -105,7 +105,7 @@ var dedupCleanup = [...]string{
 
 // MakeDatabase makes the database, empty, if it is not there.
 func (c *Conn) MakeDatabase(ctx context.Context) error {
-	return c.execWithout(ctx, c.bootstrap()[0])
+	return c.execWithout(ctx, c.config.bootstrap()[0])
 }
 
 // CheckDeduplication inserts one block twice with one token into a scratch

@@ -14,6 +14,15 @@ type Config struct {
 	Secure bool `yaml:"secure"`
 	// CAFile is a PEM file of trusted authorities. Default: the system's.
 	CAFile string `yaml:"ca_file"`
+	// Cluster is the cluster's name in the servers' remote_servers. Rows are then
+	// kept in the database DATABASE_shard of each server, address is any of the
+	// servers, and DATABASE reads all. Default: one server.
+	Cluster string `yaml:"cluster"`
+	// Shards are the servers of a cluster, host:port, by shard in the cluster's
+	// order, each with its replicas. A partition's rows go to shard partition
+	// modulo shards. With replicas the tables are replicated, by the servers'
+	// macros shard and replica.
+	Shards [][]string `yaml:"shards"`
 }
 
 // DefaultConfig returns the defaults named above.

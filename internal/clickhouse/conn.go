@@ -25,7 +25,8 @@ type Conn struct {
 	driver.Conn
 	Database string
 
-	opts *clickhouse.Options // as the pool was opened
+	opts   *clickhouse.Options // as the pool was opened
+	config Config
 }
 
 // Validate reports what is missing.
@@ -39,6 +40,7 @@ func (c Config) Validate() error {
 	if c.Database == "" {
 		errs = append(errs, errNoDatabase)
 	}
+	errs = append(errs, c.validateCluster())
 	return errors.Join(errs...)
 }
 
@@ -66,12 +68,13 @@ func Open(c Config) (*Conn, error) {
 		Compression: &clickhouse.Compression{Method: clickhouse.CompressionLZ4},
 		DialTimeout: 5 * time.Second,
 		ReadTimeout: 5 * time.Minute,
+		Settings:    c.clusterSettings(),
 	}
 	pool, err := clickhouse.Open(opts)
 	if err != nil {
 		return nil, fmt.Errorf("open ClickHouse: %w", err)
 	}
-	return &Conn{Conn: pool, Database: c.Database, opts: opts}, nil
+	return &Conn{Conn: pool, Database: c.Database, opts: opts, config: c}, nil
 }
 
 func (c Config) tls() (*tls.Config, error) {
@@ -102,9 +105,4 @@ func (c *Conn) execWithout(ctx context.Context, query string) error {
 	}
 	defer pool.Close()
 	return pool.Exec(ctx, query)
-}
-
-// Drop removes the database with everything in it.
-func (c *Conn) Drop(ctx context.Context) error {
-	return c.execWithout(ctx, "DROP DATABASE IF EXISTS "+quoteIdent(c.Database)+" SYNC")
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +26,8 @@ type Migration struct {
 	Statements []string
 }
 
-// Migrations returns all steps in order, made out for a database.
-func Migrations(database string) ([]Migration, error) {
+// migrations returns all steps in order, made out for a store.
+func migrations(c Config) ([]Migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
 		return nil, err
@@ -42,7 +44,7 @@ func Migrations(database string) ([]Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		ms = append(ms, Migration{version, title, statements(string(text), database)})
+		ms = append(ms, Migration{version, title, statements(string(text), c)})
 	}
 	return ms, nil
 }
@@ -58,9 +60,8 @@ func SchemaVersion() int {
 
 // statements makes out the placeholders, drops comments and splits at
 // semicolons that end a line.
-func statements(text, database string) []string {
+func statements(text string, c Config) []string {
 	text = strings.NewReplacer(
-		"{{database}}", quoteIdent(database),
 		"{{error_class}}", enumType(accesslog.ErrorClasses()),
 		"{{responder}}", enumType([]accesslog.Responder{0, 1, 2, 3}),
 		"{{reached}}", enumType([]accesslog.Reached{0, 1, 2}),
@@ -75,7 +76,7 @@ func statements(text, database string) []string {
 	var out []string
 	for s := range strings.SplitSeq(strings.Join(kept, ""), ";\n") {
 		if s = strings.TrimSpace(s); s != "" {
-			out = append(out, s)
+			out = append(out, c.layOut(s)...)
 		}
 	}
 	return out
@@ -94,11 +95,19 @@ func quoteIdent(name string) string {
 	return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(name) + "`"
 }
 
-func (c *Conn) bootstrap() []string {
-	return []string{
+// migrationTable remembers the steps that a server has had.
+const migrationTable = "schema_migration"
+
+func (c Config) bootstrap() []string {
+	stored := quoteIdent(c.stored())
+	list := []string{
 		"CREATE DATABASE IF NOT EXISTS " + quoteIdent(c.Database),
-		"CREATE TABLE IF NOT EXISTS " + quoteIdent(c.Database) + ".schema_migration (version UInt16, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree(applied_at) ORDER BY version",
+		"CREATE TABLE IF NOT EXISTS " + stored + "." + migrationTable + " (version UInt16, name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree(applied_at) ORDER BY version",
 	}
+	if c.Cluster != "" {
+		list = slices.Insert(list, 1, "CREATE DATABASE IF NOT EXISTS "+stored)
+	}
+	return list
 }
 
 // A SchemaError says that a database's schema does not fit this build.
@@ -111,10 +120,21 @@ func (e *SchemaError) Error() string {
 	return fmt.Sprintf("the database has schema %d, this build needs %d: run gatewatch-ingest migrate", e.Have, e.Want)
 }
 
-// Version returns the schema's version, 0 for a database without one.
-func (c *Conn) Version(ctx context.Context) (int, error) {
+// Version returns the schema's version, 0 for a database without one: on a
+// cluster the lowest of any server.
+func (c *Conn) Version(ctx context.Context) (version int, err error) {
+	version = math.MaxInt
+	err = c.onNodes(func(n *Conn) error {
+		v, err := n.version(ctx)
+		version = min(version, v)
+		return err
+	})
+	return version, err
+}
+
+func (c *Conn) version(ctx context.Context) (int, error) {
 	var v uint16
-	err := c.QueryRow(ctx, "SELECT max(version) FROM schema_migration").Scan(&v)
+	err := c.QueryRow(ctx, "SELECT max(version) FROM "+migrationTable).Scan(&v)
 	if code := ErrorCode(err); code == codeUnknownTable || code == codeUnknownDatabase {
 		return 0, nil
 	}
@@ -137,18 +157,31 @@ func (c *Conn) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-// Migrate brings the schema up to date and returns the steps that it applied.
-// It may be repeated, and run by two processes at once.
-func (c *Conn) Migrate(ctx context.Context) ([]Migration, error) {
-	have, err := c.Version(ctx)
+// Migrate brings the schema up to date and returns the steps that it applied, on
+// a cluster those of the server that lacked most. It may be repeated, and run by
+// two processes at once.
+func (c *Conn) Migrate(ctx context.Context) (applied []Migration, err error) {
+	err = c.onNodes(func(n *Conn) error {
+		steps, err := n.migrate(ctx, c.config)
+		if len(steps) > len(applied) {
+			applied = steps
+		}
+		return err
+	})
+	return applied, err
+}
+
+// migrate brings one server up to date.
+func (c *Conn) migrate(ctx context.Context, to Config) ([]Migration, error) {
+	have, err := c.version(ctx)
 	if err != nil {
 		return nil, err
 	}
-	todo, err := c.pending(have)
+	todo, err := to.pending(have)
 	if err != nil || len(todo) == 0 {
 		return nil, err
 	}
-	for _, q := range c.bootstrap() {
+	for _, q := range to.bootstrap() {
 		if err := c.execWithout(ctx, q); err != nil {
 			return nil, fmt.Errorf("prepare the database: %w", err)
 		}
@@ -159,15 +192,15 @@ func (c *Conn) Migrate(ctx context.Context) ([]Migration, error) {
 				return todo[:i], fmt.Errorf("migration %04d_%s: %w", m.Version, m.Name, err)
 			}
 		}
-		if err := c.Exec(ctx, "INSERT INTO schema_migration (version, name) VALUES (?, ?)", uint16(m.Version), m.Name); err != nil {
+		if err := c.Exec(ctx, "INSERT INTO "+migrationTable+" (version, name) VALUES (?, ?)", uint16(m.Version), m.Name); err != nil {
 			return todo[:i], fmt.Errorf("record migration %04d: %w", m.Version, err)
 		}
 	}
 	return todo, nil
 }
 
-func (c *Conn) pending(have int) ([]Migration, error) {
-	all, err := Migrations(c.Database)
+func (c Config) pending(have int) ([]Migration, error) {
+	all, err := migrations(c)
 	if err != nil {
 		return nil, err
 	}
@@ -177,22 +210,29 @@ func (c *Conn) pending(have int) ([]Migration, error) {
 	return all[min(have, len(all)):], nil
 }
 
-// Plan returns the SQL that Migrate would run, for an administrator.
-func (c *Conn) Plan(ctx context.Context) ([]string, error) {
-	have, err := c.Version(ctx)
-	if err != nil {
-		return nil, err
-	}
-	todo, err := c.pending(have)
-	if err != nil || len(todo) == 0 {
-		return nil, err
-	}
-	out := c.bootstrap()
-	for _, m := range todo {
-		out = append(out, m.Statements...)
-		out = append(out, fmt.Sprintf("INSERT INTO %s.schema_migration (version, name) VALUES (%d, '%s')", quoteIdent(c.Database), m.Version, m.Name))
-	}
-	return out, nil
+// Plan returns the SQL that Migrate would run, for an administrator; on a
+// cluster it begins with a comment for each server.
+func (c *Conn) Plan(ctx context.Context) (out []string, err error) {
+	err = c.onNodes(func(n *Conn) error {
+		have, err := n.version(ctx)
+		if err != nil {
+			return err
+		}
+		todo, err := c.config.pending(have)
+		if err != nil || len(todo) == 0 {
+			return err
+		}
+		if c.config.Cluster != "" {
+			out = append(out, "-- on "+n.config.Address)
+		}
+		out = append(out, c.config.bootstrap()...)
+		for _, m := range todo {
+			out = append(out, m.Statements...)
+			out = append(out, fmt.Sprintf("INSERT INTO %s.%s (version, name) VALUES (%d, '%s')", quoteIdent(c.config.stored()), migrationTable, m.Version, m.Name))
+		}
+		return nil
+	})
+	return out, err
 }
 
 // A TTL says how long a table keeps its rows; 0 is for ever.
@@ -203,6 +243,10 @@ type TTL struct {
 
 // ApplyRetention sets each table's TTL where it differs from what the server has.
 func (c *Conn) ApplyRetention(ctx context.Context, ttls []TTL) error {
+	return c.onNodes(func(n *Conn) error { return n.applyRetention(ctx, ttls) })
+}
+
+func (c *Conn) applyRetention(ctx context.Context, ttls []TTL) error {
 	for _, t := range ttls {
 		column := "time"
 		switch t.Table {

@@ -258,7 +258,7 @@ func (c *Conn) expiredBefore(ctx context.Context, topic string) (time.Time, erro
 	var keep int64
 	var now time.Time
 	err := c.QueryRow(ctx, `SELECT toInt64OrZero(extract(engine_full, ' TTL .*toIntervalSecond\\((\\d+)\\)')), now64(3, 'UTC')
-		FROM system.tables WHERE database = ? AND name = ?`, c.Database, table).Scan(&keep, &now)
+		FROM system.tables WHERE database = ? AND name = ?`, c.config.stored(), table).Scan(&keep, &now)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the retention of %s: %w", table, err)
 	}
@@ -304,7 +304,7 @@ func (c *Conn) VerifyRollup(ctx context.Context) (requests int64, fault *Fault, 
 
 // ledgerRequests sums the ledger's rows of topics that hold neither spans nor key events.
 func (c *Conn) ledgerRequests(ctx context.Context) (n int64, err error) {
-	err = c.QueryRow(ctx, "SELECT toInt64(sum(rows)) FROM ledger WHERE topic NOT IN (SELECT DISTINCT topic FROM span UNION ALL SELECT DISTINCT topic FROM key_event)").Scan(&n)
+	err = c.QueryRow(ctx, "SELECT toInt64(sum(rows)) FROM ledger WHERE NOT has((SELECT groupUniqArray(toString(topic)) FROM (SELECT DISTINCT topic FROM span UNION ALL SELECT DISTINCT topic FROM key_event)), topic)").Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("sum the ledger: %w", err)
 	}

@@ -25,41 +25,43 @@ type Writer struct {
 	conn *Conn
 
 	mu   sync.Mutex
-	idle []*ch.Client // the last one was used last; under mu
+	idle map[int][]*ch.Client // by shard, the last one was used last; under mu
 }
 
 // NewWriter returns a writer into c's database.
-func NewWriter(c *Conn) *Writer { return &Writer{conn: c} }
+func NewWriter(c *Conn) *Writer { return &Writer{conn: c, idle: map[int][]*ch.Client{}} }
 
 // Close closes idle connections. Inserts that still run close theirs.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range w.idle {
-		_ = c.Close()
+	for _, list := range w.idle {
+		for _, c := range list {
+			_ = c.Close()
+		}
 	}
-	w.idle = nil
+	clear(w.idle)
 }
 
-// insert sends one block of rows to a table, deduplicated by token there and in
+// insert sends one block of rows to a table of a shard, deduplicated by token there and in
 // every view on it. An idle connection may have died since it was used last:
 // then it is tried on another one.
-func (w *Writer) insert(ctx context.Context, table string, input proto.Input, token string) error {
+func (w *Writer) insert(ctx context.Context, shard int, table string, input proto.Input, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
 	defer cancel()
 	q := ch.Query{
-		Body:     "INSERT INTO " + quoteIdent(w.conn.Database) + "." + table + " " + input.Columns() + " VALUES",
+		Body:     "INSERT INTO " + quoteIdent(w.conn.config.stored()) + "." + table + " " + input.Columns() + " VALUES",
 		Input:    input,
 		Settings: insertSettings(token),
 	}
 	for {
-		c, fresh, err := w.client(ctx)
+		c, fresh, err := w.client(ctx, shard)
 		if err == nil {
 			if err = c.Do(ctx, q); err == nil {
 				if input[0].Data.Rows() > keptRows {
 					_ = c.Close() // its buffers have the size of the block
 				} else {
-					w.release(c)
+					w.release(shard, c)
 				}
 				return nil
 			}
@@ -88,29 +90,39 @@ func insertSettings(token string) []ch.Setting {
 	}
 }
 
-// client returns an idle connection or a fresh one.
-func (w *Writer) client(ctx context.Context) (c *ch.Client, fresh bool, err error) {
+// client returns an idle connection or a fresh one, to the first replica of the
+// shard that answers.
+func (w *Writer) client(ctx context.Context, shard int) (c *ch.Client, fresh bool, err error) {
 	w.mu.Lock()
-	if n := len(w.idle); n > 0 {
-		c, w.idle = w.idle[n-1], w.idle[:n-1]
+	if list := w.idle[shard]; len(list) > 0 {
+		c, w.idle[shard] = list[len(list)-1], list[:len(list)-1]
 	}
 	w.mu.Unlock()
 	if c != nil {
 		return c, false, nil
 	}
+	shards := w.conn.config.shards()
+	if shard >= len(shards) {
+		return nil, true, &ingest.PermanentError{Err: fmt.Errorf("a batch is of shard %d, but clickhouse.shards names %d", shard, len(shards))}
+	}
 	o := w.conn.opts
-	c, err = ch.Dial(ctx, ch.Options{
-		Address: o.Addr[0], User: o.Auth.Username, Password: o.Auth.Password, Database: w.conn.Database,
-		TLS: o.TLS, DialTimeout: o.DialTimeout, ReadTimeout: time.Minute,
-		Compression: wireCompression(w.conn.opts.Addr[0]), ClientName: "gatewatch-ingest",
-	})
-	return c, true, err
+	for _, addr := range shards[shard] {
+		c, err = ch.Dial(ctx, ch.Options{
+			Address: addr, User: o.Auth.Username, Password: o.Auth.Password,
+			TLS: o.TLS, DialTimeout: o.DialTimeout, ReadTimeout: time.Minute,
+			Compression: wireCompression(addr), ClientName: "gatewatch-ingest",
+		})
+		if err == nil {
+			return c, true, nil
+		}
+	}
+	return nil, true, err
 }
 
-func (w *Writer) release(c *ch.Client) {
+func (w *Writer) release(shard int, c *ch.Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.idle = append(w.idle, c)
+	w.idle[shard] = append(w.idle[shard], c)
 }
 
 // NewBlock implements ingest.Sink.

@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Partitions is how many partitions each topic of a stack has: as many as the
+// Partitions is how many partitions each topic of a stack has by default: as many as the
 // machine that it is made for has cores.
 const Partitions = 2
 
@@ -18,8 +18,8 @@ type Broker struct {
 }
 
 // startBroker starts a broker that keeps its data in dir, with these topics.
-func startBroker(dir string, topics []string) (*Broker, error) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(Partitions, topics...), kfake.DataDir(dir),
+func startBroker(dir string, partitions int, topics []string) (*Broker, error) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(int32(partitions), topics...), kfake.DataDir(dir),
 		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded Kafka broker: %w", err)

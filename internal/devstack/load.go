@@ -23,7 +23,7 @@ type Load struct {
 func (s *Stack) NewLoad(seed uint64) *Load {
 	shop := loadgen.NewShop(seed)
 	account := loadgen.NewAccount(shop)
-	return &Load{Shop: shop, Account: account, stack: s, feed: loadgen.NewFeed(shop, seed, account, s.Broker.Addr, Partitions)}
+	return &Load{Shop: shop, Account: account, stack: s, feed: loadgen.NewFeed(shop, seed, account, s.Broker.Addr, s.config.Partitions)}
 }
 
 // History describes the past that a Load sends first.

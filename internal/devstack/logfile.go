@@ -96,7 +96,7 @@ func (s *Stack) SendLog(ctx context.Context, r io.Reader, progress func(sent int
 			continue
 		}
 		batch = append(batch, kafka.Message{Value: bytes.Clone(lines.Bytes())})
-		if len(batch) == Partitions*logBatch {
+		if len(batch) == s.config.Partitions*logBatch {
 			if err := send(); err != nil {
 				return n, err
 			}

@@ -32,11 +32,15 @@ type Config struct {
 	// Bin holds the built binaries ingest, aggregate, alert. Default Root/bin.
 	Bin string
 	// Kafka is the address of a broker to use instead of the embedded one; its
-	// topics exist, with Partitions partitions each.
+	// topics exist, with that many Partitions each.
 	Kafka string
+	// Partitions is how many each topic has. Default 2.
+	Partitions int
 	// Topics replaces the topics of the shipped configuration, for a load other
 	// than the shop's: each a map as in gatewatch.yaml.
 	Topics []map[string]any
+	// Shards is how many ClickHouse servers make a cluster; 0 is one server without.
+	Shards int
 	// Settings are further overrides of gatewatch.yaml.
 	Settings map[string]any
 	// WithoutAlert leaves out alert, Alertmanager and the receiver.
@@ -51,6 +55,7 @@ type Config struct {
 type Stack struct {
 	Broker       *Broker
 	Engine       *engine.Server
+	Engines      []*engine.Server // all of a cluster; Engine is the first
 	Store        *clickhouse.Conn
 	Alertmanager *Alertmanager // nil without alert
 	Webhook      *Webhook      // nil without alert
@@ -86,6 +91,9 @@ func Start(ctx context.Context, c Config) (*Stack, error) {
 	if c.Log == nil {
 		c.Log = io.Discard
 	}
+	if c.Partitions == 0 {
+		c.Partitions = Partitions
+	}
 	if c.Step == nil {
 		c.Step = func(string, time.Duration) {}
 	}
@@ -109,13 +117,20 @@ func (s *Stack) start(ctx context.Context) error {
 	if c.Kafka != "" {
 		s.Broker = &Broker{Addr: c.Kafka}
 	} else if err := step("Kafka (embedded)", func() (err error) {
-		s.Broker, err = startBroker(filepath.Join(c.Dir, "kafka"), s.topics())
+		s.Broker, err = startBroker(filepath.Join(c.Dir, "kafka"), c.Partitions, s.topics())
 		return err
 	}); err != nil {
 		return err
 	}
 	if err := step("ClickHouse", func() (err error) {
-		s.Engine, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(c.Dir, "clickhouse"), Log: c.Log})
+		conf := engine.Config{Dir: filepath.Join(c.Dir, "clickhouse"), Log: c.Log}
+		if c.Shards == 0 {
+			s.Engine, err = engine.Start(ctx, conf)
+			return err
+		}
+		if s.Engines, err = engine.StartCluster(ctx, conf, c.Shards); err == nil {
+			s.Engine = s.Engines[0]
+		}
 		return err
 	}); err != nil {
 		return err
@@ -196,13 +211,19 @@ func (s *Stack) writeSettings() error {
 	if c.Settings != nil {
 		merge(overrides, c.Settings)
 	}
+	store := clickhouse.Config{Address: s.Engine.Addr, Database: "gatewatch", Username: s.Engine.Username, PasswordFile: password}
+	if len(s.Engines) > 0 {
+		store.Cluster = engine.Cluster
+		for _, e := range s.Engines {
+			store.Shards = append(store.Shards, []string{e.Addr})
+		}
+		merge(overrides, map[string]any{"clickhouse": map[string]any{"cluster": store.Cluster, "shards": store.Shards}})
+	}
 	s.Settings = filepath.Join(c.Dir, "gatewatch.yaml")
 	if err := writeSettings(filepath.Join(c.Root, "deploy/config/gatewatch.yaml"), s.Settings, overrides); err != nil {
 		return err
 	}
-	s.Store, err = clickhouse.Open(clickhouse.Config{
-		Address: s.Engine.Addr, Database: "gatewatch", Username: s.Engine.Username, PasswordFile: password,
-	})
+	s.Store, err = clickhouse.Open(store)
 	return err
 }
 
@@ -341,6 +362,9 @@ func (s *Stack) Stop() error {
 	}
 	if s.Broker != nil {
 		s.Broker.close()
+	}
+	for _, e := range s.Engines[min(1, len(s.Engines)):] {
+		e.Kill()
 	}
 	if s.Engine != nil {
 		// In the middle of merges it takes longer and is killed: its data is thrown away.

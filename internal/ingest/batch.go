@@ -14,6 +14,7 @@ import (
 type batch struct {
 	block       Block
 	first, next int64
+	shard       int
 	bytes       int   // of the messages
 	memory      int64 // taken from the pipeline's
 	large       bool  // holds one of the pipeline's shares
@@ -43,7 +44,7 @@ func (b *batch) need() int64 { return blockCost * int64(b.block.Bytes()) }
 func (b *batch) ledger(t TopicConfig, partition int32, topicID string) LedgerEntry {
 	return LedgerEntry{
 		Range:  Range{Topic: t.Name, Partition: partition, First: b.first, Last: b.next - 1},
-		Format: t.Format, TopicID: topicID, Messages: b.messages, Dead: b.dead, Lost: b.lost, Skipped: b.next - b.first - b.messages - b.dead - b.lost, Rows: b.rows,
+		Format: t.Format, TopicID: topicID, Shard: b.shard, Messages: b.messages, Dead: b.dead, Lost: b.lost, Skipped: b.next - b.first - b.messages - b.dead - b.lost, Rows: b.rows,
 		EarliestEvent: b.earliest, LatestEvent: b.latest, FirstKafkaTime: b.firstTime, LastKafkaTime: b.lastKT,
 	}
 }

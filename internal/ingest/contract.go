@@ -99,6 +99,7 @@ type LedgerEntry struct {
 	Range
 	Format                        string
 	TopicID                       string // Kafka's; empty if the brokers have none
+	Shard                         int    // of the store; 0 is the first
 	Messages, Dead, Skipped, Lost int64
 	Rows                          int64
 	EarliestEvent, LatestEvent    time.Time // zero if there are no rows

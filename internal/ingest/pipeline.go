@@ -31,6 +31,8 @@ type Deps struct {
 	DeadLetters func(ctx context.Context, topic string, messages []Message) error
 	// Reached returns the last entry of a partition in the ledger; ok is false if there is none.
 	Reached func(ctx context.Context, topic string, partition int32) (e LedgerEntry, ok bool, err error)
+	// Shards is how many shards the store has; 0 is one.
+	Shards int
 	// OldestEvent is how far before its Kafka time an event may be; 0 is any age.
 	OldestEvent time.Duration
 	// SchemaVersion goes into the intent and is told when a retry finds another one.
@@ -62,6 +64,9 @@ type trouble struct {
 	why    string
 	logged time.Time
 }
+
+// shard is where a partition's batches go.
+func (d *Deps) shard(partition int32) int { return int(partition) % max(1, d.Shards) }
 
 // New makes a pipeline; Run starts it.
 func New(conf Config, topics []TopicConfig, deps Deps) (*Pipeline, error) {

@@ -92,8 +92,12 @@ func (w *worker) begin(b *batch, first int64) {
 		b.block = w.p.deps.Sink.NewBlock(w.topic)
 	}
 	b.start(first)
+	b.shard = w.shard()
 	w.skew = zoneSkew{}
 }
+
+// shard is where the partition's batches go.
+func (w *worker) shard() int { return w.p.deps.shard(w.part.ID()) }
 
 // rebuild makes again exactly the batch that a former owner announced.
 func (w *worker) rebuild(ctx context.Context, first int64, in position) (next int64, err error) {
@@ -102,6 +106,7 @@ func (w *worker) rebuild(ctx context.Context, first int64, in position) (next in
 	}
 	b := w.free[0]
 	w.begin(b, first)
+	b.shard = in.shard // where a part of it may be already, also when the store has grown since
 	for b.next <= in.last {
 		err := w.fetch(ctx, b, in.last)
 		if errors.Is(err, ErrOffsetOutOfRange) {

@@ -6,6 +6,7 @@ package engine
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -38,6 +39,9 @@ type Config struct {
 	Logins map[string]string
 	// Log receives progress lines.
 	Log io.Writer
+
+	password string // random if empty
+	remote   string // XML of remote_servers
 }
 
 // A Server is a running ClickHouse.
@@ -76,7 +80,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the engine's folder: %w", err)
 	}
-	id, reused, err := identify(dir)
+	_, noData := os.Stat(filepath.Join(dir, "data"))
+	reused := noData == nil
+	id, err := identify(dir, c.password)
 	if err != nil {
 		return nil, err
 	}
@@ -99,32 +105,73 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 }
 
 // identify reads the folder's identity or makes one.
-func identify(dir string) (id identity, reused bool, err error) {
+func identify(dir, password string) (id identity, err error) {
 	path := filepath.Join(dir, "identity.json")
 	b, err := os.ReadFile(path)
 	if err == nil {
-		return id, true, json.Unmarshal(b, &id)
+		return id, json.Unmarshal(b, &id)
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return id, false, fmt.Errorf("read the engine's identity: %w", err)
+		return id, fmt.Errorf("read the engine's identity: %w", err)
 	}
-	var secret [24]byte
-	_, _ = rand.Read(secret[:]) // never fails
-	id.Username, id.Password = username, hex.EncodeToString(secret[:])
+	id.Username, id.Password = username, cmp.Or(password, newPassword())
 	for _, a := range []*string{&id.Addr, &id.HTTPAddr} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return id, false, fmt.Errorf("find a free port: %w", err)
+			return id, fmt.Errorf("find a free port: %w", err)
 		}
 		*a = l.Addr().String()
 		defer l.Close()
 	}
 	b, err = json.Marshal(id)
 	if err != nil {
-		return id, false, err
+		return id, err
 	}
-	return id, false, os.WriteFile(path, b, 0o600)
+	return id, os.WriteFile(path, b, 0o600)
 }
+
+func newPassword() string {
+	var secret [24]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	return hex.EncodeToString(secret[:])
+}
+
+// Cluster is the name of the cluster that StartCluster makes.
+const Cluster = "gatewatch"
+
+// StartCluster starts n servers, one a shard, in folders below c.Dir.
+func StartCluster(ctx context.Context, c Config, n int) (list []*Server, err error) {
+	dir := c.Dir
+	var remote strings.Builder
+	c.password = newPassword()
+	for i := range n {
+		if err := os.MkdirAll(shardDir(dir, i), 0o700); err != nil {
+			return nil, fmt.Errorf("make the engine's folder: %w", err)
+		}
+		id, err := identify(shardDir(dir, i), c.password)
+		if err != nil {
+			return nil, err
+		}
+		c.password = id.Password // of an earlier start, if there was one
+		host, port, _ := net.SplitHostPort(id.Addr)
+		fmt.Fprintf(&remote, "<shard><replica><host>%s</host><port>%s</port><user>%s</user><password>%s</password></replica></shard>", host, port, id.Username, id.Password)
+	}
+	c.remote = "<remote_servers><" + Cluster + ">" + remote.String() + "</" + Cluster + "></remote_servers>"
+	for i := range n {
+		c.Dir = shardDir(dir, i)
+		s, err := Start(ctx, c)
+		if err != nil {
+			for _, s := range list {
+				s.Kill()
+			}
+			return nil, fmt.Errorf("shard %d: %w", i, err)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func shardDir(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("shard-%d", i)) }
 
 func (s *Server) startEmbedded(ctx context.Context, lib, dir string, c Config) error {
 	bin, err := host(ctx)
@@ -270,7 +317,7 @@ func writeSettings(dir, password string, c Config, native, http string) error {
 	ports := filepath.Join(dir, "ports.tsv")
 	files := map[string]string{
 		"users.xml":   fmt.Sprintf(usersXML, sum),
-		"config.xml":  fmt.Sprintf(configXML, dir, native, http, c.MaxMemory),
+		"config.xml":  fmt.Sprintf(configXML, dir, native, http, c.MaxMemory, c.remote),
 		"logins.json": string(known),
 		"boot.sql": "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " +
 			"SELECT getServerPort('tcp_port'), getServerPort('http_port') INTO OUTFILE '" + ports + ".tmp' TRUNCATE FORMAT TSV; " +
@@ -298,8 +345,8 @@ const usersXML = `<clickhouse>
 <default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>boot</quota>
 <grants><query>GRANT SYSTEM LISTEN ON *.*</query></grants></default>
 <gatewatch><password_sha256_hex>%x</password_sha256_hex><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
-<grants><query>GRANT ALL ON gatewatch*.*</query><query>GRANT SELECT ON system.*</query><query>GRANT KILL QUERY, SYSTEM FLUSH LOGS, BACKUP ON *.*</query>
-<query>GRANT TABLE ENGINE ON MergeTree, TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON SummingMergeTree, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Null, TABLE ENGINE ON Memory</query></grants></gatewatch>
+<grants><query>GRANT ALL ON gatewatch*.*</query><query>GRANT SELECT ON system.*</query><query>GRANT KILL QUERY, SYSTEM FLUSH LOGS, BACKUP, REMOTE ON *.*</query>
+<query>GRANT TABLE ENGINE ON MergeTree, TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON SummingMergeTree, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Null, TABLE ENGINE ON Memory, TABLE ENGINE ON Distributed</query></grants></gatewatch>
 </users>
 <quotas><default/><boot><interval><duration>315360000</duration><queries>2</queries></interval></boot></quotas>
 </clickhouse>
@@ -319,5 +366,6 @@ const configXML = `<clickhouse>
 <background_schedule_pool_size>16</background_schedule_pool_size>
 <background_streaming_schedule_pool_size>8</background_streaming_schedule_pool_size>
 <merge_tree><merge_with_ttl_timeout>60</merge_with_ttl_timeout><auto_statistics_types></auto_statistics_types></merge_tree>
+%[5]s
 </clickhouse>
 `

@@ -75,12 +75,6 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer stack.Stop() //nolint:errcheck // its data goes next
 	b := &bench{stack: stack}
-	if os.Getenv("SCRATCH") != "" {
-		if err := b.fill(ctx, *requests); err != nil {
-			return err
-		}
-		return b.scratch(ctx)
-	}
 	if err := b.fill(ctx, *requests); err != nil {
 		return err
 	}
