@@ -69,7 +69,7 @@ func TestBackfillRepairsExactly(t *testing.T) {
 		t.Helper()
 		for _, q := range []string{
 			"ALTER TABLE request_10s DELETE WHERE service = 'orders' AND time % 60 = 10 SETTINGS mutations_sync = 2",
-			"INSERT INTO request_1m SELECT * FROM request_1m WHERE route = '/v1/things/3'", // and through its view request_1h
+			"INSERT INTO request_1m SELECT * FROM request_1m WHERE route = '/v1/things/3'",
 			"ALTER TABLE request_1h DELETE WHERE route = '/v1/things/5' SETTINGS mutations_sync = 2",
 			"ALTER TABLE key_1m DELETE WHERE consumer = 'c1' SETTINGS mutations_sync = 2",
 			"INSERT INTO key_1d SELECT * FROM key_1d WHERE consumer = 'c2'",

@@ -143,6 +143,7 @@ func outage(t *testing.T, conn *clickhouse.Conn) {
 			t.Fatal(err)
 		}
 	}
+	clickhousetest.Rollup(t, conn)
 }
 
 // TestPagePath runs the command against the real store and an Alertmanager's

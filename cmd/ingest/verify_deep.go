@@ -53,18 +53,7 @@ func (d *deepCheck) partition(ctx context.Context, a *clickhouse.PartitionAccoun
 	}
 	var again ingest.LedgerEntry
 	var sum uint64
-	deps := ingest.Deps{
-		Mask: maskExcerpt, OldestEvent: longest(d.cfg.Retention), Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Sink: clickhouse.FingerprintSink{End: func(l ingest.LedgerEntry, s uint64) { again, sum = l, s }},
-		NewDecoder: func(t ingest.TopicConfig) (ingest.Decoder, error) {
-			n, err := newNormaliser(t, d.cfg.Ingest, d.pepper)
-			if err != nil {
-				return nil, err
-			}
-			return newDecoder(t, n, func(string, string) {})
-		},
-	}
-	auditor, err := ingest.NewAuditor(d.cfg.Ingest, d.cfg.Kafka.Topics[i], a.Partition, deps)
+	auditor, err := d.auditor(d.cfg.Kafka.Topics[i], a.Partition, func(l ingest.LedgerEntry, s uint64) { again, sum = l, s })
 	if err != nil {
 		return 0, daemon.Usage(err)
 	}
@@ -107,6 +96,22 @@ func (d *deepCheck) partition(ctx context.Context, a *clickhouse.PartitionAccoun
 		}
 	}
 	return int64(len(kept)), nil
+}
+
+// auditor decodes ranges of a partition as ingest does; end is told the account
+// and the fingerprint of each.
+func (d *deepCheck) auditor(topic ingest.TopicConfig, partition int32, end func(ingest.LedgerEntry, uint64)) (*ingest.Auditor, error) {
+	return ingest.NewAuditor(d.cfg.Ingest, topic, partition, ingest.Deps{
+		Mask: maskExcerpt, OldestEvent: longest(d.cfg.Retention), Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Sink: clickhouse.FingerprintSink{End: end},
+		NewDecoder: func(t ingest.TopicConfig) (ingest.Decoder, error) {
+			n, err := newNormaliser(t, d.cfg.Ingest, d.pepper)
+			if err != nil {
+				return nil, err
+			}
+			return newDecoder(t, n, func(string, string) {})
+		},
+	})
 }
 
 // progress returns a function that draws how much of total is done, on terminals only.

@@ -12,8 +12,7 @@ import (
 type Rollups interface {
 	// Difference is what a level lacks of the raw rows in [from, to).
 	Difference(ctx context.Context, level rollup.Level, from, to time.Time) (rollup.Difference, error)
-	// Correct adds a difference to its level and to all coarser ones. The same
-	// token counts once.
+	// Correct adds a difference to its level. The same token counts once.
 	Correct(ctx context.Context, d rollup.Difference, token string) error
 	// Unsettled counts the raw rows of [from, to) whose batch is not in the ledger.
 	Unsettled(ctx context.Context, from, to time.Time) (int64, error)
@@ -34,10 +33,7 @@ const (
 // range is corrected only when two readings agree and every raw row in it is in
 // the ledger, and a correction's token is made of its range and content.
 //
-// A correction of a fine level also reaches the coarser ones, through the same
-// views as live rows. So levels are put right from fine to coarse, each against
-// the raw rows. While a range is being worked on, a coarser level can be off
-// for a moment.
+// Each level is put right by itself, against the raw rows.
 type Backfill struct {
 	Rollups Rollups
 	// Levels of each family in order from fine to coarse.
@@ -87,8 +83,8 @@ func (b *Backfill) plan(from, to time.Time) []job {
 			if start.Before(first) {
 				start = first
 			}
-			// A day that is not over is compared as far as it has come, since
-			// corrections of its hours reach it.
+			// A day that is not over is compared as far as it has come, as
+			// its hours are.
 			_, last := chunk(levels[0]).Inside(b.RawFrom, b.FinalUntil)
 			if end.After(last) {
 				_, end = g.Cover(start, last)

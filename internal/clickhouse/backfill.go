@@ -93,8 +93,8 @@ func (c *Conn) Difference(ctx context.Context, level rollup.Level, from, to time
 	return d, rows.Err()
 }
 
-// Correct adds a difference to its level and, through the views, to the coarser
-// ones. With the same token it counts once, however often it is called.
+// Correct adds a difference to its level. With the same token it counts once,
+// however often it is called.
 func (c *Conn) Correct(ctx context.Context, d rollup.Difference, token string) error {
 	if len(d.Rows) == 0 {
 		return nil

@@ -20,10 +20,11 @@ type block struct {
 	topic  ingest.TopicConfig
 
 	// Made when the first row of their kind comes.
-	access *accessRows
-	spans  *spanRows
-	keys   *keyRows
-	dead   *deadRows
+	access  *accessRows
+	rollups *rollups // of access
+	spans   *spanRows
+	keys    *keyRows
+	dead    *deadRows
 }
 
 var (
@@ -34,9 +35,10 @@ var (
 // AppendEntry implements ingest.Block.
 func (b *block) AppendEntry(c ingest.Coordinates, e *accesslog.Entry) {
 	if b.access == nil {
-		b.access = newAccessRows()
+		b.access, b.rollups = newAccessRows(), newRollups()
 	}
 	b.access.append(&b.topic, c, e)
+	b.rollups.append(b.access, c, e)
 }
 
 // AppendSpan implements ingest.Block.
@@ -109,7 +111,7 @@ func (b *block) Rows() int {
 func (b *block) Bytes() int {
 	n := 0
 	if b.access != nil {
-		n += b.access.bytes()
+		n += b.access.bytes() + b.rollups.bytes()
 	}
 	if b.spans != nil {
 		n += b.spans.bytes()
@@ -127,6 +129,7 @@ func (b *block) Bytes() int {
 func (b *block) Reset() {
 	if b.access != nil {
 		b.access.reset()
+		b.rollups.reset()
 	}
 	if b.spans != nil {
 		b.spans.reset()
@@ -144,13 +147,21 @@ func Token(r ingest.Range) string {
 	return fmt.Sprintf("%s:%d:%d-%d", r.Topic, r.Partition, r.First, r.Last)
 }
 
-// Insert implements ingest.Block.
+// Insert implements ingest.Block. The ledger row comes last: it says that
+// everything before it is stored.
 func (b *block) Insert(ctx context.Context, l ingest.LedgerEntry) error {
 	token := Token(l.Range)
 	for _, p := range b.parts() {
 		p.setPartition(l.Partition)
 		if err := b.writer.insert(ctx, l.Shard, p.name, p.input, token); err != nil {
 			return err
+		}
+	}
+	if b.access != nil {
+		for _, r := range b.rollups.make(&b.topic, b.access) {
+			if err := b.writer.insert(ctx, l.Shard, r.name, r.input, token); err != nil {
+				return err
+			}
 		}
 	}
 	return b.writer.insert(ctx, l.Shard, "ledger", ledgerInput(l, token), token)

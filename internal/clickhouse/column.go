@@ -55,6 +55,9 @@ func (d *dictionary) append(s string) {
 	d.put(d.lastKey)
 }
 
+// value returns the string of a key of this block.
+func (d *dictionary) value(key uint32) string { return d.values[d.used[key]] }
+
 func (d *dictionary) intern(s string) uint32 {
 	id := uint32(len(d.values))
 	s = string(append([]byte(nil), s...))
@@ -233,6 +236,10 @@ func newInstant(p proto.Precision) *instant {
 	c.WithPrecision(p).WithLocation(time.UTC)
 	return c
 }
+
+// Infer implements proto.Inferable. The precision is given; ch-go's own Infer
+// can't read SimpleAggregateFunction(min, DateTime64(6)), and leaves the insert hanging.
+func (c *instant) Infer(proto.ColumnType) error { return nil }
 
 // append adds t. The zero time, which the type can't hold, becomes 1970.
 func (c *instant) append(t time.Time) {

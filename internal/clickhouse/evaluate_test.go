@@ -43,6 +43,7 @@ func fillFailure(t *testing.T, conn *clickhouse.Conn, end time.Time) {
 			t.Fatal(err)
 		}
 	}
+	clickhousetest.Rollup(t, conn)
 }
 
 func TestEvaluateQueries(t *testing.T) {

@@ -57,6 +57,8 @@ func (t *table) uint16(name string) *proto.ColUInt16 {
 	return add(t, name, new(proto.ColUInt16))
 }
 
+func (t *table) int64(name string) *proto.ColInt64 { return add(t, name, new(proto.ColInt64)) }
+
 func (t *table) text(name string) *proto.ColStr {
 	c := add(t, name, new(proto.ColStr))
 	t.strings = append(t.strings, c)

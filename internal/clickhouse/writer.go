@@ -82,7 +82,7 @@ func insertSettings(token string) []ch.Setting {
 		{Key: "deduplicate_blocks_in_dependent_materialized_views", Value: "1", Important: true},
 		{Key: "max_partitions_per_insert_block", Value: "0"},
 		{Key: "async_insert", Value: "0"},
-		// Views group already; a second pass over their result costs as much and finds nothing.
+		// A block's groups are distinct; a second pass over them costs as much and finds nothing.
 		{Key: "optimize_on_insert", Value: "0"},
 		// A view's result must not be cut into blocks whose content differs from try to try.
 		{Key: "min_insert_block_size_rows", Value: "16777216"},

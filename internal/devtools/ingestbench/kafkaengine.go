@@ -43,6 +43,9 @@ func (b *bench) kafkaEngine(ctx context.Context, f struct{ name, sql string }) (
 	if err := b.quiet(ctx, conn); err != nil {
 		return c, err
 	}
+	if err := execAll(ctx, conn, views(database, database)); err != nil {
+		return c, err
+	}
 	before, began := devstack.CPU(b.server.PID()), time.Now()
 	text := strings.NewReplacer("{{broker}}", b.broker, "{{topic}}", topicJSON, "{{group}}", database).Replace(f.sql)
 	for statement := range strings.SplitSeq(text, ";\n") {

@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&b.options.rows, "rows", 1_000_000, "messages of nginx JSON; the other inputs get half as many")
 	fs.Float64Var(&b.rate, "rate", 5000, "requests a second of the traffic: the fewer, the less rollups fold")
 	fs.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of ingest on nginx JSON to this `FILE`")
-	fs.BoolVar(&b.rollups, "rollups", false, "show what each rollup costs instead of inputs")
+	fs.BoolVar(&b.rollups, "rollups", false, "compare ways to fill the rollups instead of inputs")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (b *bench) measure(ctx context.Context) error {
 	var r result
 	var json1 cost
 	for _, t := range topics {
-		c, err := b.gatewatch(ctx, t)
+		c, err := b.gatewatch(ctx, t, nil, nil)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
@@ -171,31 +171,6 @@ func (b *bench) measure(ctx context.Context) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
-}
-
-// compareRollups leaves views out.
-func (b *bench) compareRollups(ctx context.Context) error {
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "µs of CPU a row\tclient\tengine")
-	keys := []string{"key_1m_view", "key_1h_view", "key_1d_view", "key_1h_late_view"}
-	requests := []string{"request_10s_view", "request_1m_view", "request_1h_view", "request_1m_late_view"}
-	for _, v := range []struct {
-		name    string
-		without []string
-	}{
-		{"all levels", nil},
-		{"without 1m, 1h of requests, 1h, 1d of keys", []string{"key_1h_view", "key_1d_view", "request_1m_view", "request_1h_view"}},
-		{"requests only", keys},
-		{"keys only", requests},
-		{"none", append(keys, requests...)},
-	} {
-		c, err := b.gatewatch(ctx, topics[0], v.without...)
-		if err != nil {
-			return fmt.Errorf("%s: %w", v.name, err)
-		}
-		fmt.Fprintf(table, "%s\t%.2f\t%.2f\n", v.name, c.client, c.engine)
-	}
-	return table.Flush()
 }
 
 // stagesOf prints where the client's time goes, stage by stage.

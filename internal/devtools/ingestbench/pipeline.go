@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	runTimeout = 1 * time.Minute
+	runTimeout = 3 * time.Minute
 	poll       = 50 * time.Millisecond
 	// profileSeconds is how long a profile is, and about how long a run of a
 	// million rows.
@@ -48,8 +48,9 @@ func (b *bench) open(ctx context.Context, database string) (*clickhouse.Conn, er
 	return conn, nil
 }
 
-// gatewatch lets the built ingest move a topic. Views are dropped before.
-func (b *bench) gatewatch(ctx context.Context, t input, views ...string) (c cost, err error) {
+// gatewatch lets the built ingest move a topic. If given, prepare changes the
+// empty database and after adds to the cost.
+func (b *bench) gatewatch(ctx context.Context, t input, prepare func(*clickhouse.Conn) error, after func(*clickhouse.Conn, *cost) error) (c cost, err error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	database := "gatewatch_" + strings.ReplaceAll(t.name, "-", "_")
@@ -58,8 +59,8 @@ func (b *bench) gatewatch(ctx context.Context, t input, views ...string) (c cost
 		return c, err
 	}
 	defer func() { err = errors.Join(err, conn.Drop(ctx), conn.Close()) }()
-	for _, v := range views {
-		if err := conn.Exec(ctx, "DROP VIEW "+v+" SYNC"); err != nil {
+	if prepare != nil {
+		if err := prepare(conn); err != nil {
 			return c, err
 		}
 	}
@@ -93,22 +94,8 @@ func (b *bench) gatewatch(ctx context.Context, t input, views ...string) (c cost
 		}()
 	}
 	c.rows = b.rows[t.name]
-	for {
-		select {
-		case <-p.Done():
-			text, _ := os.ReadFile(log.Name())
-			return c, fmt.Errorf("ingest ended: %s", text[max(0, len(text)-1500):])
-		case <-ctx.Done():
-			return c, fmt.Errorf("%d rows are not stored: %w", c.rows, context.Cause(ctx))
-		case <-time.After(poll):
-		}
-		totals, err := conn.LedgerTotals(ctx)
-		if err != nil {
-			return c, err
-		}
-		if len(totals) == 1 && totals[0].Rows >= int64(c.rows) {
-			break
-		}
+	if err := stored(ctx, conn, p, log.Name(), int64(c.rows)); err != nil {
+		return c, err
 	}
 	c.seconds = time.Since(began).Seconds()
 	c.client, c.rss = perRow(devstack.CPU(p.PID), c.rows), devstack.PeakRSS(p.PID)
@@ -117,7 +104,30 @@ func (b *bench) gatewatch(ctx context.Context, t input, views ...string) (c cost
 	}
 	c.engine = perRow(devstack.CPU(b.server.PID())-engineBefore, c.rows)
 	c.bytes = float64(b.bytes[t.name]) / float64(c.rows)
-	return c, nil
+	if after != nil {
+		p.Kill() // it would wait for more
+		err = after(conn, &c)
+	}
+	return c, err
+}
+
+// stored waits until the ledger has all rows.
+func stored(ctx context.Context, conn *clickhouse.Conn, p *leash.Process, log string, rows int64) error {
+	for {
+		select {
+		case <-p.Done():
+			text, _ := os.ReadFile(log)
+			return fmt.Errorf("ingest ended: %s", text[max(0, len(text)-1500):])
+		case <-ctx.Done():
+			text, _ := os.ReadFile(log)
+			return fmt.Errorf("%d rows are not stored: %w: %s", rows, context.Cause(ctx), text[max(0, len(text)-1500):])
+		case <-time.After(poll):
+		}
+		totals, err := conn.LedgerTotals(ctx)
+		if err != nil || len(totals) == 1 && totals[0].Rows >= rows {
+			return err
+		}
+	}
 }
 
 const adminAddr = "127.0.0.1:19107"
@@ -132,7 +142,14 @@ func (b *bench) settings(database string, t input) (string, error) {
 	if b.profile != "" {
 		ingest["listen"] = adminAddr
 	}
+	keep := map[string]any{}
+	if b.rollups { // some levels are tables that can't have a TTL
+		for _, level := range levelNames {
+			keep[level] = "0"
+		}
+	}
 	text, err := yaml.Marshal(map[string]any{
+		"retention": keep,
 		"kafka": map[string]any{
 			"brokers": []string{b.broker}, "group_prefix": fmt.Sprintf("%s-%d", database, b.runs),
 			"topics": []map[string]any{{"name": t.name, "format": t.format}},

@@ -1,0 +1,134 @@
+package clickhouse
+
+import (
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/ingest"
+)
+
+// A level is the rows of one block for one level of the rollups.
+type level struct{ table }
+
+// newLevel makes the columns that all levels have.
+func newLevel[K foldKey](name string, topic *ingest.TopicConfig, f *fold[K]) *level {
+	l := &level{table{name: name}}
+	t := &l.table
+	start := add(t, "time", &proto.ColDateTime{Location: time.UTC})
+	tenant, environment := t.dictionary("tenant"), t.dictionary("environment")
+	requests, bytesIn, bytesOut := t.int64("requests"), t.int64("bytes_in"), t.int64("bytes_out")
+	timed, latency := t.int64("timed"), t.int64("latency_us_sum")
+	for g, k := range f.keys {
+		s := &f.sums[g]
+		start.AppendRaw(proto.DateTime(k.window()))
+		tenant.append(topic.Tenant)
+		environment.append(topic.Environment)
+		requests.Append(s.requests)
+		bytesIn.Append(s.bytesIn)
+		bytesOut.Append(s.bytesOut)
+		timed.Append(s.timed)
+		latency.Append(s.latency)
+	}
+	add(t, "latency_hist", newCounts(&f.buckets, len(f.keys)))
+	return l
+}
+
+func requestLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[requestKey]) *level {
+	l := newLevel(name, topic, f)
+	t := &l.table
+	service, route, method := t.dictionary("service"), t.dictionary("route"), t.dictionary("method")
+	status := t.uint16("status")
+	class := t.enum("error_class", enumType(accesslog.ErrorClasses()))
+	responder := t.enum("responder", enumType([]accesslog.Responder{0, 1, 2, 3}))
+	most := add(t, "latency_us_max", new(proto.ColUInt64))
+	upstreamTimed, upstream := t.int64("upstream_timed"), t.int64("upstream_us_sum")
+	for g, k := range f.keys {
+		s := &f.sums[g]
+		service.append(a.service.value(k.service))
+		route.append(a.route.value(k.route))
+		method.append(a.method.value(k.method))
+		status.Append(k.status)
+		class.Append(k.class)
+		responder.Append(k.responder)
+		most.Append(s.latencyMax)
+		upstreamTimed.Append(s.upstreamTimed)
+		upstream.Append(s.upstream)
+	}
+	return l
+}
+
+func keyLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[consumerKey]) *level {
+	l := newLevel(name, topic, f)
+	t := &l.table
+	id := add(t, "key_id", new(proto.ColFixedStr16))
+	consumer, plan, service := t.dictionary("consumer"), t.dictionary("plan"), t.dictionary("service")
+	class := t.enum("error_class", enumType(accesslog.ErrorClasses()))
+	first, last := add(t, "first_seen", newInstant(proto.PrecisionMicro)), add(t, "last_seen", newInstant(proto.PrecisionMicro))
+	for g, k := range f.keys {
+		s := &f.sums[g]
+		id.Append(k.id)
+		consumer.append(a.consumer.value(k.consumer))
+		plan.append(a.plan.value(k.plan))
+		service.append(a.service.value(k.service))
+		class.Append(k.class)
+		first.Data = append(first.Data, proto.DateTime64(s.first))
+		last.Data = append(last.Data, proto.DateTime64(s.last))
+	}
+	return l
+}
+
+// counts is a Map(UInt16, Int64) column: a histogram a row.
+type counts struct {
+	offsets proto.ColUInt64
+	buckets proto.ColUInt16
+	numbers proto.ColInt64
+}
+
+// newCounts sorts a tally by its groups.
+func newCounts(t *tally, groups int) *counts {
+	c := &counts{offsets: make(proto.ColUInt64, groups), buckets: make(proto.ColUInt16, t.n), numbers: make(proto.ColInt64, t.n)}
+	t.each(func(g uint32, _ uint16, _ int64) { c.offsets[g]++ })
+	next := make([]uint64, groups) // where the next bucket of a group goes
+	end := uint64(0)
+	for g, n := range c.offsets {
+		next[g] = end
+		end += n
+		c.offsets[g] = end
+	}
+	t.each(func(g uint32, bucket uint16, n int64) {
+		c.buckets[next[g]], c.numbers[next[g]] = bucket, n
+		next[g]++
+	})
+	return c
+}
+
+// Reset implements proto.Resettable.
+func (c *counts) Reset() {
+	c.offsets.Reset()
+	c.buckets.Reset()
+	c.numbers.Reset()
+}
+
+// Type implements proto.ColInput.
+func (c *counts) Type() proto.ColumnType {
+	return proto.ColumnTypeMap.Sub(c.buckets.Type(), c.numbers.Type())
+}
+
+// Rows implements proto.ColInput.
+func (c *counts) Rows() int { return len(c.offsets) }
+
+// EncodeColumn implements proto.ColInput.
+func (c *counts) EncodeColumn(b *proto.Buffer) {
+	c.offsets.EncodeColumn(b)
+	c.buckets.EncodeColumn(b)
+	c.numbers.EncodeColumn(b)
+}
+
+// WriteColumn implements proto.ColInput.
+func (c *counts) WriteColumn(w *proto.Writer) {
+	c.offsets.WriteColumn(w)
+	c.buckets.WriteColumn(w)
+	c.numbers.WriteColumn(w)
+}
