@@ -7,10 +7,11 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatewatch/interna
 TOOL = go tool -modfile=tools/go.mod
 FUZZTIME ?= 60s
 SCALE ?= 1
+ROWS ?= 1000000
 BROKERS ?= kfake,kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +42,8 @@ faults: need-go need-node need-java engine ## inject every kind of fault on kfak
 kafka: need-go need-java ## run Apache Kafka in the foreground, with and without TLS
 	@go run ./internal/devtools/kafka
 
-e2e-kafka: need-go need-node need-java engine ## on Apache Kafka: links, logins, codecs, and the faults (SCALE=1, RUN=regexp)
-	go test -race -count=1 -timeout 5m -tags kafka ./internal/devstack/realkafka
+e2e-kafka: need-go need-node need-java engine ## on Apache Kafka and ZooKeeper: links, logins, codecs, replicated tables, and the faults (SCALE=1, RUN=regexp)
+	go test -race -count=1 -timeout 5m -tags kafka ./internal/devstack/realkafka ./internal/devstack/zookeeper
 	go run ./internal/devtools/faults --brokers kafka --scale '$(SCALE)' --run '$(RUN)'
 
 lint: need-go ## format and lint; the first run compiles golangci-lint
@@ -57,6 +58,16 @@ vuln: need-go ## known vulnerabilities, asked from vuln.go.dev
 bench: need-go need-node engine ## rows/s and CPU per row of ingest, and the other benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./internal/devtools/ingestbench
+
+bench-ingest: need-go need-node engine ## CPU a row from Kafka to ClickHouse, by stage, beside ClickHouse's Kafka engine; then the ways to fill rollups (ROWS=1000000)
+	@go run ./internal/devtools/ingestbench --rows '$(ROWS)' --rollups
+	@go run ./internal/devtools/ingestbench --rows '$(ROWS)'
+
+bench-storage: need-go need-node engine ## bytes a row by column, orders of the sorting key, sizes for rates of requests (ROWS=1000000)
+	@go run ./internal/devtools/storagebench --requests '$(ROWS)'
+
+bench-scale: need-go need-node engine ## CPU a row with 1, 2, 4 members and 1, 2, 3 shards (ROWS=1000000)
+	@go run ./internal/devtools/ingestbench --rows '$(ROWS)' --scale
 
 bench-decode: need-go ## ns, MB/s and allocations a record of each format's decoder, beside encoding/json and regexp
 	@go run ./internal/devtools/decodebench

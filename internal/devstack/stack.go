@@ -128,7 +128,7 @@ func (s *Stack) start(ctx context.Context) error {
 			s.Engine, err = engine.Start(ctx, conf)
 			return err
 		}
-		if s.Engines, err = engine.StartCluster(ctx, conf, c.Shards); err == nil {
+		if s.Engines, err = engine.StartCluster(ctx, conf, c.Shards, 1); err == nil {
 			s.Engine = s.Engines[0]
 		}
 		return err

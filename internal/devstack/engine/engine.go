@@ -40,8 +40,10 @@ type Config struct {
 	// Log receives progress lines.
 	Log io.Writer
 
+	// Settings are further elements of config.xml.
+	Settings string
+
 	password string // random if empty
-	remote   string // XML of remote_servers
 }
 
 // A Server is a running ClickHouse.
@@ -139,39 +141,47 @@ func newPassword() string {
 // Cluster is the name of the cluster that StartCluster makes.
 const Cluster = "gatewatch"
 
-// StartCluster starts n servers, one a shard, in folders below c.Dir.
-func StartCluster(ctx context.Context, c Config, n int) (list []*Server, err error) {
-	dir := c.Dir
+// StartCluster starts shards × replicas servers, in folders below c.Dir. They are
+// returned by shard, the first one's replicas first.
+func StartCluster(ctx context.Context, c Config, shards, replicas int) (list []*Server, err error) {
+	dir, settings := c.Dir, c.Settings
 	var remote strings.Builder
 	c.password = newPassword()
-	for i := range n {
-		if err := os.MkdirAll(shardDir(dir, i), 0o700); err != nil {
+	for i := range shards * replicas {
+		if err := os.MkdirAll(serverDir(dir, i), 0o700); err != nil {
 			return nil, fmt.Errorf("make the engine's folder: %w", err)
 		}
-		id, err := identify(shardDir(dir, i), c.password)
+		id, err := identify(serverDir(dir, i), c.password)
 		if err != nil {
 			return nil, err
 		}
 		c.password = id.Password // of an earlier start, if there was one
+		if i%replicas == 0 {
+			remote.WriteString("<shard>")
+		}
 		host, port, _ := net.SplitHostPort(id.Addr)
-		fmt.Fprintf(&remote, "<shard><replica><host>%s</host><port>%s</port><user>%s</user><password>%s</password></replica></shard>", host, port, id.Username, id.Password)
+		fmt.Fprintf(&remote, "<replica><host>%s</host><port>%s</port><user>%s</user><password>%s</password></replica>", host, port, id.Username, id.Password)
+		if i%replicas == replicas-1 {
+			remote.WriteString("</shard>")
+		}
 	}
-	c.remote = "<remote_servers><" + Cluster + ">" + remote.String() + "</" + Cluster + "></remote_servers>"
-	for i := range n {
-		c.Dir = shardDir(dir, i)
+	for i := range shards * replicas {
+		c.Dir = serverDir(dir, i)
+		c.Settings = fmt.Sprintf("%[1]s<remote_servers><%[2]s>%[3]s</%[2]s></remote_servers><macros><shard>%[4]d</shard><replica>%[5]d</replica></macros>",
+			settings, Cluster, remote.String(), i/replicas, i%replicas)
 		s, err := Start(ctx, c)
 		if err != nil {
 			for _, s := range list {
 				s.Kill()
 			}
-			return nil, fmt.Errorf("shard %d: %w", i, err)
+			return nil, fmt.Errorf("server %d: %w", i, err)
 		}
 		list = append(list, s)
 	}
 	return list, nil
 }
 
-func shardDir(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("shard-%d", i)) }
+func serverDir(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("server-%d", i)) }
 
 func (s *Server) startEmbedded(ctx context.Context, lib, dir string, c Config) error {
 	bin, err := host(ctx)
@@ -317,7 +327,7 @@ func writeSettings(dir, password string, c Config, native, http string) error {
 	ports := filepath.Join(dir, "ports.tsv")
 	files := map[string]string{
 		"users.xml":   fmt.Sprintf(usersXML, sum),
-		"config.xml":  fmt.Sprintf(configXML, dir, native, http, c.MaxMemory, c.remote),
+		"config.xml":  fmt.Sprintf(configXML, dir, native, http, c.MaxMemory, c.Settings),
 		"logins.json": string(known),
 		"boot.sql": "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " +
 			"SELECT getServerPort('tcp_port'), getServerPort('http_port') INTO OUTFILE '" + ports + ".tmp' TRUNCATE FORMAT TSV; " +
@@ -346,7 +356,8 @@ const usersXML = `<clickhouse>
 <grants><query>GRANT SYSTEM LISTEN ON *.*</query></grants></default>
 <gatewatch><password_sha256_hex>%x</password_sha256_hex><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
 <grants><query>GRANT ALL ON gatewatch*.*</query><query>GRANT SELECT ON system.*</query><query>GRANT KILL QUERY, SYSTEM FLUSH LOGS, BACKUP, REMOTE ON *.*</query>
-<query>GRANT TABLE ENGINE ON MergeTree, TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON SummingMergeTree, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Null, TABLE ENGINE ON Memory, TABLE ENGINE ON Distributed</query></grants></gatewatch>
+<query>GRANT TABLE ENGINE ON MergeTree, TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON SummingMergeTree, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Null, TABLE ENGINE ON Memory, TABLE ENGINE ON Distributed</query>
+<query>GRANT TABLE ENGINE ON ReplicatedMergeTree, TABLE ENGINE ON ReplicatedReplacingMergeTree, TABLE ENGINE ON ReplicatedAggregatingMergeTree</query></grants></gatewatch>
 </users>
 <quotas><default/><boot><interval><duration>315360000</duration><queries>2</queries></interval></boot></quotas>
 </clickhouse>

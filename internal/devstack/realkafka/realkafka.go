@@ -6,9 +6,7 @@ package realkafka
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,14 +16,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"gatewatch/internal/devstack/cache"
 	"gatewatch/internal/devstack/leash"
+	"gatewatch/internal/devstack/maven"
 )
 
 // Version is Kafka's.
@@ -43,7 +39,6 @@ var (
 )
 
 const (
-	minJava      = 17
 	startTimeout = 90 * time.Second
 	// User and Password log in on SASLAddr with PLAIN and SCRAM.
 	User = "test"
@@ -89,7 +84,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = io.Discard
 	}
-	java, err := findJava(ctx)
+	java, err := maven.Java(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,99 +128,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	return s, s.run(ctx, java, append(args, "kafka.Kafka", properties))
 }
 
-// findJava returns a java that is new enough.
-func findJava(ctx context.Context) (string, error) {
-	const need = "Kafka needs Java 17 or newer: install it, or set JAVA_HOME"
-	name := "java"
-	if home := os.Getenv("JAVA_HOME"); home != "" {
-		name = filepath.Join(home, "bin", "java")
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", need, err)
-	}
-	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s: %s -version: %w", need, path, err)
-	}
-	m := regexp.MustCompile(`version "(\d+)`).FindSubmatch(out)
-	if m == nil {
-		return "", fmt.Errorf("%s: %s says %q", need, path, out)
-	}
-	if v, err := strconv.Atoi(string(m[1])); err != nil || v < minJava {
-		return "", fmt.Errorf("%s: %s is version %s", need, path, m[1])
-	}
-	return path, nil
-}
-
 // Jars returns the folder with Kafka's jars, which Maven fetches the first time.
 func Jars(ctx context.Context, log io.Writer) (string, error) {
-	base, err := cache.Dir()
-	if err != nil {
-		return "", err
-	}
-	lib := filepath.Join(base, "kafka-"+Version)
-	unlock, err := cache.Lock(lib + ".lock")
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if _, err := os.Stat(lib); err == nil {
-		return lib, nil
-	}
-	mvn, err := exec.LookPath("mvn")
-	if err != nil {
-		return "", fmt.Errorf("Kafka's jars are fetched by Maven: install it (mvn): %w", err)
-	}
-	tmp, err := os.MkdirTemp(base, "kafka-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(tmp)
-	file := filepath.Join(tmp, "pom.xml")
-	if err := os.WriteFile(file, pom, 0o600); err != nil {
-		return "", err
-	}
-	fmt.Fprintf(log, "kafka: fetching Apache Kafka %s (45 jars, 43 MB, once) …\n", Version)
-	out := filepath.Join(tmp, "lib")
-	cmd := exec.CommandContext(ctx, mvn, "-B", "-q", "-f", file, "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
-		"-DincludeScope=runtime", "-DoutputDirectory="+out)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("fetch Kafka's jars with Maven: %w: %s", err, lastLines(string(text)))
-	}
-	if err := checkJars(out); err != nil {
-		return "", err
-	}
-	return lib, os.Rename(out, lib)
-}
-
-// checkJars compares a folder with jars.tsv.
-func checkJars(dir string) error {
-	want := map[string]string{}
-	for line := range strings.Lines(jars) {
-		if name, sum, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
-			want[name] = sum
-		}
-	}
-	have, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range have {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(b)
-		if got := hex.EncodeToString(sum[:]); got != want[e.Name()] {
-			return fmt.Errorf("%s has checksum sha256 %s, want %q: refusing it", e.Name(), got, want[e.Name()])
-		}
-		delete(want, e.Name())
-	}
-	for name := range want {
-		return fmt.Errorf("Maven did not fetch %s", name)
-	}
-	return nil
+	return maven.Jars(ctx, log, maven.Set{Name: "kafka", What: "Apache Kafka (45 jars, 43 MB, once)", Version: Version, POM: pom, Sums: jars})
 }
 
 // identify reads the folder's addresses or chooses them.

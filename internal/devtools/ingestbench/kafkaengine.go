@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gatewatch/internal/clickhouse"
-	"gatewatch/internal/devstack"
 )
 
 const (
@@ -46,7 +45,7 @@ func (b *bench) kafkaEngine(ctx context.Context, f struct{ name, sql string }) (
 	if err := execAll(ctx, conn, views(database, database)); err != nil {
 		return c, err
 	}
-	before, began := devstack.CPU(b.server.PID()), time.Now()
+	before, began := b.engineCPU(), time.Now()
 	text := strings.NewReplacer("{{broker}}", b.broker, "{{topic}}", topicJSON, "{{group}}", database).Replace(f.sql)
 	for statement := range strings.SplitSeq(text, ";\n") {
 		if strings.TrimSpace(statement) == "" {
@@ -71,7 +70,7 @@ func (b *bench) kafkaEngine(ctx context.Context, f struct{ name, sql string }) (
 	if err := b.quiet(ctx, conn); err != nil {
 		return c, err
 	}
-	c.engine = perRow(devstack.CPU(b.server.PID())-before, c.rows)
+	c.engine = perRow(b.engineCPU()-before, c.rows)
 	c.bytes = float64(b.bytes[topicJSON]) / float64(c.rows)
 	return c, nil
 }

@@ -58,6 +58,7 @@ type options struct {
 	rate    float64
 	profile string
 	rollups bool
+	scaled  bool
 }
 
 // A bench is a broker and a ClickHouse with traffic.
@@ -65,8 +66,9 @@ type bench struct {
 	options
 	dir, root, bin string
 	broker         string
-	server         *engine.Server
-	password       string // file
+	servers        []*engine.Server // a cluster, if there are several
+	user, password string           // the latter is a file
+	members        int              // of ingest
 	rows           map[string]int
 	bytes          map[string]int64
 	runs           int // of ingest: each reads from the beginning
@@ -74,11 +76,12 @@ type bench struct {
 
 func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("ingestbench", flag.ContinueOnError)
-	b := &bench{rows: map[string]int{}, bytes: map[string]int64{}}
+	b := &bench{user: benchUser, members: 1, rows: map[string]int{}, bytes: map[string]int64{}}
 	fs.IntVar(&b.options.rows, "rows", 1_000_000, "messages of nginx JSON; the other inputs get half as many")
 	fs.Float64Var(&b.rate, "rate", 5000, "requests a second of the traffic: the fewer, the less rollups fold")
 	fs.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of ingest on nginx JSON to this `FILE`")
 	fs.BoolVar(&b.rollups, "rollups", false, "compare ways to fill the rollups instead of inputs")
+	fs.BoolVar(&b.scaled, "scale", false, "compare numbers of members and shards instead of inputs")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -102,11 +105,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer stopBroker()
 	b.broker = addr
-	b.server, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(b.dir, "clickhouse"), Users: benchUsers, Logins: map[string]string{benchUser: benchPassword}, Log: os.Stderr})
+	server, err := engine.Start(ctx, engine.Config{Dir: filepath.Join(b.dir, "clickhouse"), Users: benchUsers, Logins: map[string]string{benchUser: benchPassword}, Log: os.Stderr})
 	if err != nil {
 		return err
 	}
-	defer b.server.Kill() // its data goes next
+	defer server.Kill() // its data goes next
+	b.servers = []*engine.Server{server}
 	b.password = filepath.Join(b.dir, "password")
 	if err := os.WriteFile(b.password, []byte(benchPassword), 0o600); err != nil {
 		return err
@@ -130,8 +134,11 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.fill(ctx); err != nil {
 		return fmt.Errorf("fill the topics: %w", err)
 	}
-	if b.rollups {
+	switch {
+	case b.rollups:
 		return b.compareRollups(ctx)
+	case b.scaled:
+		return b.scale(ctx)
 	}
 	if err := b.stagesOf(ctx); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/devstack"
+	"gatewatch/internal/devstack/engine"
 	"gatewatch/internal/devstack/leash"
 )
 
@@ -31,7 +32,13 @@ const (
 // config returns the settings for a database of its own.
 func (b *bench) config(database string) clickhouse.Config {
 	c := clickhouse.DefaultConfig()
-	c.Address, c.Database, c.Username, c.PasswordFile = b.server.Addr, database, benchUser, b.password
+	c.Address, c.Database, c.Username, c.PasswordFile = b.servers[0].Addr, database, b.user, b.password
+	if len(b.servers) > 1 {
+		c.Cluster = engine.Cluster
+		for _, s := range b.servers {
+			c.Shards = append(c.Shards, []string{s.Addr})
+		}
+	}
 	return c
 }
 
@@ -76,16 +83,20 @@ func (b *bench) gatewatch(ctx context.Context, t input, prepare func(*clickhouse
 	if err := b.quiet(ctx, conn); err != nil {
 		return c, err
 	}
-	engineBefore, began := devstack.CPU(b.server.PID()), time.Now()
+	engineBefore, began := b.engineCPU(), time.Now()
 	args := []string{"run", "--config", settings}
 	if b.profile != "" {
 		args = append(args, "--pprof")
 	}
-	p, err := leash.Start(log, b.bin, args...)
-	if err != nil {
-		return c, err
+	var members []*leash.Process
+	for range b.members {
+		p, err := leash.Start(log, b.bin, args...)
+		if err != nil {
+			return c, err
+		}
+		defer p.Kill()
+		members = append(members, p)
 	}
-	defer p.Kill()
 	if b.profile != "" && t.name == topicJSON {
 		go func() {
 			if err := b.saveProfile(ctx); err != nil {
@@ -94,18 +105,21 @@ func (b *bench) gatewatch(ctx context.Context, t input, prepare func(*clickhouse
 		}()
 	}
 	c.rows = b.rows[t.name]
-	if err := stored(ctx, conn, p, log.Name(), int64(c.rows)); err != nil {
+	if err := stored(ctx, conn, members[0], log.Name(), int64(c.rows)); err != nil {
 		return c, err
 	}
 	c.seconds = time.Since(began).Seconds()
-	c.client, c.rss = perRow(devstack.CPU(p.PID), c.rows), devstack.PeakRSS(p.PID)
+	for _, p := range members {
+		c.client += perRow(devstack.CPU(p.PID), c.rows)
+		c.rss = max(c.rss, devstack.PeakRSS(p.PID))
+	}
 	if err := b.quiet(ctx, conn); err != nil {
 		return c, err
 	}
-	c.engine = perRow(devstack.CPU(b.server.PID())-engineBefore, c.rows)
+	c.engine = perRow(b.engineCPU()-engineBefore, c.rows)
 	c.bytes = float64(b.bytes[t.name]) / float64(c.rows)
 	if after != nil {
-		p.Kill() // it would wait for more
+		members[0].Kill() // it would wait for more
 		err = after(conn, &c)
 	}
 	return c, err
@@ -154,7 +168,7 @@ func (b *bench) settings(database string, t input) (string, error) {
 			"brokers": []string{b.broker}, "group_prefix": fmt.Sprintf("%s-%d", database, b.runs),
 			"topics": []map[string]any{{"name": t.name, "format": t.format}},
 		},
-		"clickhouse": map[string]any{"address": b.server.Addr, "database": database, "username": benchUser, "password_file": b.password},
+		"clickhouse": b.config(database),
 		"ingest":     ingest,
 	})
 	if err != nil {
@@ -194,11 +208,23 @@ func (b *bench) saveProfile(ctx context.Context) error {
 	}
 }
 
+// engineCPU returns the CPU time that all servers have used.
+func (b *bench) engineCPU() (d time.Duration) {
+	for _, s := range b.servers {
+		d += devstack.CPU(s.PID())
+	}
+	return d
+}
+
 // quiet waits until the engine has nothing to merge, so that a cost includes its merges.
 func (b *bench) quiet(ctx context.Context, conn *clickhouse.Conn) error {
 	for still := 0; still < 10; {
 		var n uint64
-		if err := conn.QueryRow(ctx, "SELECT count() FROM system.merges").Scan(&n); err != nil {
+		merges := "system.merges"
+		if len(b.servers) > 1 {
+			merges = "cluster('" + engine.Cluster + "', system.merges)"
+		}
+		if err := conn.QueryRow(ctx, "SELECT count() FROM "+merges).Scan(&n); err != nil {
 			return err
 		}
 		if still++; n > 0 {

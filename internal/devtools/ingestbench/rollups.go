@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"gatewatch/internal/clickhouse"
-	"gatewatch/internal/devstack"
 )
 
 var levelNames = [...]string{"request_10s", "request_1m", "request_1h", "key_1m", "key_1h", "key_1d"}
@@ -108,7 +107,7 @@ func dropViews(ctx context.Context, conn, levels *clickhouse.Conn) error {
 
 // selectRanges reads each range of the ledger once for each first level.
 func (b *bench) selectRanges(ctx context.Context, conn, levels *clickhouse.Conn, c *cost) error {
-	before, began := devstack.CPU(b.server.PID()), time.Now()
+	before, began := b.engineCPU(), time.Now()
 	rows, err := conn.Query(ctx, "SELECT kafka_partition, first_offset, last_offset, token FROM ledger")
 	if err != nil {
 		return err
@@ -141,6 +140,6 @@ func (b *bench) selectRanges(ctx context.Context, conn, levels *clickhouse.Conn,
 	if err := b.quiet(ctx, levels); err != nil {
 		return err
 	}
-	c.engine += perRow(devstack.CPU(b.server.PID())-before, c.rows)
+	c.engine += perRow(b.engineCPU()-before, c.rows)
 	return nil
 }
