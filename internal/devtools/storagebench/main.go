@@ -40,12 +40,10 @@ type result struct {
 	Rows       int64   `json:"rows"`
 }
 
-// span of traffic that is made.
-const length = 2 * time.Hour
-
 func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("storagebench", flag.ContinueOnError)
 	requests := fs.Int("requests", 1_000_000, "requests to store")
+	rate := fs.Float64("rate", 1000, "requests a second of the traffic: the fewer, the less rollups fold and times compress")
 	keys := fs.Bool("keys", true, "compare orders of the sorting key")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -75,7 +73,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer stack.Stop() //nolint:errcheck // its data goes next
 	b := &bench{stack: stack}
-	if err := b.fill(ctx, *requests); err != nil {
+	if err := b.fill(ctx, *requests, *rate); err != nil {
 		return err
 	}
 	return b.report(ctx, *keys)
@@ -89,8 +87,9 @@ type bench struct {
 }
 
 // fill stores the traffic and merges it, as it would be after some time.
-func (b *bench) fill(ctx context.Context, requests int) error {
-	fmt.Fprintf(os.Stderr, "storagebench: storing %d requests and their spans …\n", requests)
+func (b *bench) fill(ctx context.Context, requests int, rate float64) error {
+	fmt.Fprintf(os.Stderr, "storagebench: storing %d requests and their spans, %.0f requests/s …\n", requests, rate)
+	length := time.Duration(float64(requests) / rate * float64(time.Second))
 	load := b.stack.NewLoad(1)
 	if err := load.SendHistory(ctx, devstack.History{Length: length, Requests: requests, Spans: length}, nil); err != nil {
 		return err
