@@ -23,6 +23,8 @@ type topicStatus struct {
 	Dead          int64      `json:"dead_letters"`
 	CompleteUntil *time.Time `json:"complete_until,omitempty"`
 	CaughtUp      bool       `json:"caught_up"`
+	// AtRisk: what is not stored has lived for more than half of Kafka's retention.
+	AtRisk bool `json:"at_risk"`
 }
 
 // statusReport is the JSON of status.
@@ -75,7 +77,7 @@ func runStatus(ctx context.Context, env *daemon.Env, args []string) error {
 		s.Format = t.Format
 		for _, c := range states {
 			if c.Topic == t.Name {
-				s.CompleteUntil, s.CaughtUp = &c.CompleteUntil, c.CaughtUp
+				s.CompleteUntil, s.CaughtUp, s.AtRisk = &c.CompleteUntil, c.CaughtUp, c.AtRisk()
 			}
 		}
 		r.Topics = append(r.Topics, s)
@@ -133,7 +135,10 @@ func writeStatus(env *daemon.Env, output string, topics []topicStatus) error {
 			until = s.CompleteUntil.UTC().Format(time.RFC3339)
 		}
 		state := "catching up"
-		if s.CaughtUp {
+		switch {
+		case s.AtRisk:
+			state = "will lose messages"
+		case s.CaughtUp:
 			state = "live"
 		}
 		rows[i] = []string{

@@ -24,6 +24,8 @@ type Broker interface {
 	// MessageTime returns Kafka's time of the first message at or after offset; ok
 	// is false if it could not be seen.
 	MessageTime(ctx context.Context, topic string, partition int32, offset int64) (t time.Time, ok bool, err error)
+	// Retention returns how long a topic's messages are kept, 0 if for ever.
+	Retention(ctx context.Context, topic string) (time.Duration, error)
 }
 
 // A Ledger knows what is stored.
@@ -51,6 +53,8 @@ const (
 	// rereadEvery is how often the ledger is read from its beginning, in case the
 	// database was replaced.
 	rereadEvery = 10 * time.Minute
+	// retentionEvery is how often the topics' retention is asked for.
+	retentionEvery = 10 * time.Minute
 	// measureTimeout bounds one measurement.
 	measureTimeout = 20 * time.Second
 	// logEvery limits how often one trouble is logged.
@@ -87,6 +91,10 @@ type Measurer struct {
 	delays   map[string]time.Duration
 	delaysAt time.Time
 	loggedAt time.Time
+
+	retention   map[string]time.Duration // of topics that say it
+	retentionAt time.Time
+	warnedAt    map[string]time.Time // of topics at risk
 }
 
 // Deps is what a Measurer works with.
@@ -104,7 +112,7 @@ func New(c Config, topics []string, d Deps) *Measurer {
 	return &Measurer{
 		conf: c, topics: topics, broker: d.Broker, ledger: d.Ledger, record: d.Record, now: d.Now, log: d.Log,
 		metrics: newMetrics(d.Registry),
-		reaches: map[partition]int64{}, first: map[partition]seen{},
+		reaches: map[partition]int64{}, first: map[partition]seen{}, retention: map[string]time.Duration{}, warnedAt: map[string]time.Time{},
 	}
 }
 
@@ -156,6 +164,7 @@ func (m *Measurer) Measure(ctx context.Context) ([]rollup.Watermark, error) {
 		return nil, errors.Join(append(errs, err)...)
 	}
 	m.measureDelays(ctx)
+	m.readRetention(ctx)
 
 	var ws []rollup.Watermark
 	for _, topic := range m.topics {
@@ -174,6 +183,7 @@ func (m *Measurer) Measure(ctx context.Context) ([]rollup.Watermark, error) {
 		for _, w := range ws {
 			m.caughtUp[w.Topic] = w.CaughtUp
 			m.metrics.observe(w)
+			m.warn(w)
 		}
 	}
 	return ws, errors.Join(errs...)
@@ -230,6 +240,33 @@ func (m *Measurer) measureDelays(ctx context.Context) {
 	}
 }
 
+// readRetention asks for the topics' retention now and then. Who may not know it
+// (it takes DescribeConfigs on the topic) is not warned, so a failure is logged.
+func (m *Measurer) readRetention(ctx context.Context) {
+	now := m.now()
+	if now.Sub(m.retentionAt) < retentionEvery {
+		return
+	}
+	m.retentionAt = now
+	for _, topic := range m.topics {
+		keep, err := m.broker.Retention(ctx, topic)
+		if err != nil {
+			m.log.Warn("retention not known: allow DescribeConfigs on the topic to be warned before Kafka deletes what is not stored", "topic", topic, "err", err)
+			continue
+		}
+		m.retention[topic] = keep
+	}
+}
+
+// warn logs once a minute that a topic is so far behind that it may lose messages.
+func (m *Measurer) warn(w rollup.Watermark) {
+	if now := m.now(); w.AtRisk() && now.Sub(m.warnedAt[w.Topic]) >= logEvery {
+		m.warnedAt[w.Topic] = now
+		m.log.Error("messages will be lost: what is not stored has lived for more than half of Kafka's retention",
+			"topic", w.Topic, "behind", w.MeasuredAt.Sub(w.CompleteUntil).Round(time.Second), "retention", w.Retention, "lag", w.Lag)
+	}
+}
+
 // topic returns a topic's watermark.
 func (m *Measurer) topic(ctx context.Context, topic string, ends []rollup.PartitionEnd) (rollup.Watermark, bool, error) {
 	var parts []rollup.PartitionState
@@ -241,7 +278,7 @@ func (m *Measurer) topic(ctx context.Context, topic string, ends []rollup.Partit
 		parts = append(parts, s)
 	}
 	w, ok := rollup.Combine(topic, m.caughtUp[topic], parts)
-	w.EventDelay = m.delays[topic]
+	w.EventDelay, w.Retention = m.delays[topic], m.retention[topic]
 	return w, ok, nil
 }
 

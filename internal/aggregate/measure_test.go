@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,9 @@ type world struct {
 	since     []rollup.Reach
 	recorded  []rollup.Watermark
 	failEnd   string
+	retention time.Duration
+
+	failRetention error
 }
 
 func (w *world) Ends(_ context.Context, topic string) ([]rollup.PartitionEnd, error) {
@@ -42,6 +46,10 @@ func (w *world) Ends(_ context.Context, topic string) ([]rollup.PartitionEnd, er
 func (w *world) MessageTime(_ context.Context, topic string, p int32, offset int64) (time.Time, bool, error) {
 	w.lookups++
 	return noon.Add(time.Duration(offset) * time.Second), offset < w.end[topic][p], nil
+}
+
+func (w *world) Retention(context.Context, string) (time.Duration, error) {
+	return w.retention, w.failRetention
 }
 
 func (w *world) Reaches(_ context.Context, _ []string, since []rollup.Reach) ([]rollup.Reach, error) {
@@ -116,6 +124,39 @@ func TestMeasureKeepsOtherTopics(t *testing.T) {
 	ws, err := w.measurer("a", "b").Measure(t.Context())
 	if err == nil || len(ws) != 1 || ws[0].Topic != "b" {
 		t.Errorf("%v, %v; want topic b and an error", ws, err)
+	}
+}
+
+// What is not stored and older than half of Kafka's retention is at risk; where
+// the retention can't be known, nothing is said.
+func TestMeasureTellsWhatIsAtRisk(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		retention time.Duration
+		stored    int64
+		fails     bool
+		want      bool
+	}{
+		{"less than half", 3 * time.Hour, 0, false, false},
+		{"more than half", 90 * time.Minute, 0, false, true},
+		{"all is stored", time.Minute, 100, false, false},
+		{"kept for ever", 0, 0, false, false},
+		{"not known", time.Minute, 0, true, false},
+	} {
+		w := &world{now: noon.Add(time.Hour), end: map[string][]int64{"a": {100}}, committed: -1, reach: map[string]int64{"a": c.stored}, retention: c.retention}
+		var log strings.Builder
+		m := w.measurer("a")
+		m.log = slog.New(slog.NewTextHandler(&log, nil))
+		if c.fails {
+			w.failRetention = errors.New("not authorized")
+		}
+		ws, err := m.Measure(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ws[0].AtRisk() != c.want || strings.Contains(log.String(), "messages will be lost") != c.want || strings.Contains(log.String(), "DescribeConfigs") != c.fails {
+			t.Errorf("%s: at risk %t, want %t; the log says:\n%s", c.name, ws[0].AtRisk(), c.want, log.String())
+		}
 	}
 }
 

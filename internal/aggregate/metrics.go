@@ -10,7 +10,7 @@ type metrics struct {
 	failures                     prometheus.Counter
 	seconds                      prometheus.Histogram
 	completeUntil, lag, caughtUp *prometheus.GaugeVec
-	eventDelay                   *prometheus.GaugeVec
+	eventDelay, atRisk           *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -31,6 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		lag:           gauge("lag_messages", "Messages of a topic that are not stored yet."),
 		caughtUp:      gauge("caught_up", "1 once a topic has been read to its end."),
 		eventDelay:    gauge("event_delay_p999_seconds", "99.9th percentile of Kafka time minus event time over the last minutes."),
+		atRisk:        gauge("retention_at_risk", "1 while messages that are not stored have lived for more than half of the topic's retention in Kafka."),
 	}
 	r.MustRegister(m.failures, m.seconds)
 	return m
@@ -39,10 +40,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 func (m *metrics) observe(w rollup.Watermark) {
 	m.completeUntil.WithLabelValues(w.Topic).Set(float64(w.CompleteUntil.UnixMilli()) / 1000)
 	m.lag.WithLabelValues(w.Topic).Set(float64(w.Lag))
-	caught := 0.0
-	if w.CaughtUp {
-		caught = 1
-	}
-	m.caughtUp.WithLabelValues(w.Topic).Set(caught)
+	m.caughtUp.WithLabelValues(w.Topic).Set(number(w.CaughtUp))
+	m.atRisk.WithLabelValues(w.Topic).Set(number(w.AtRisk()))
 	m.eventDelay.WithLabelValues(w.Topic).Set(w.EventDelay.Seconds())
+}
+
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

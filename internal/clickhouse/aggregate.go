@@ -79,7 +79,7 @@ func (c *Conn) EventDelays(ctx context.Context, since time.Time) (map[string]tim
 
 // Watermarks returns the newest measurement of each topic.
 func (c *Conn) Watermarks(ctx context.Context) ([]rollup.Watermark, error) {
-	rows, err := c.Query(ctx, "SELECT topic, measured_at, complete_until, lag, caught_up, event_delay_p999_ms FROM v_completeness ORDER BY topic")
+	rows, err := c.Query(ctx, "SELECT topic, measured_at, complete_until, lag, caught_up, event_delay_p999_ms, retention_s FROM v_completeness ORDER BY topic")
 	if err != nil {
 		return nil, fmt.Errorf("read completeness: %w", err)
 	}
@@ -88,10 +88,12 @@ func (c *Conn) Watermarks(ctx context.Context) ([]rollup.Watermark, error) {
 	for rows.Next() {
 		var w rollup.Watermark
 		var ms float64
-		if err := rows.Scan(&w.Topic, &w.MeasuredAt, &w.CompleteUntil, &w.Lag, &w.CaughtUp, &ms); err != nil {
+		var retention uint32
+		if err := rows.Scan(&w.Topic, &w.MeasuredAt, &w.CompleteUntil, &w.Lag, &w.CaughtUp, &ms, &retention); err != nil {
 			return nil, fmt.Errorf("read completeness: %w", err)
 		}
 		w.EventDelay = time.Duration(ms * float64(time.Millisecond))
+		w.Retention = time.Duration(retention) * time.Second
 		list = append(list, w)
 	}
 	return list, rows.Err()
@@ -99,13 +101,13 @@ func (c *Conn) Watermarks(ctx context.Context) ([]rollup.Watermark, error) {
 
 // InsertWatermarks records measurements.
 func (c *Conn) InsertWatermarks(ctx context.Context, ws []rollup.Watermark) error {
-	b, err := c.PrepareBatch(ctx, "INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up, event_delay_p999_ms)")
+	b, err := c.PrepareBatch(ctx, "INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up, event_delay_p999_ms, retention_s)")
 	if err != nil {
 		return fmt.Errorf("record completeness: %w", err)
 	}
 	defer b.Close()
 	for _, w := range ws {
-		err := b.Append(w.Topic, w.MeasuredAt, w.CompleteUntil, w.Lag, w.CaughtUp, float64(w.EventDelay)/float64(time.Millisecond))
+		err := b.Append(w.Topic, w.MeasuredAt, w.CompleteUntil, w.Lag, w.CaughtUp, float64(w.EventDelay)/float64(time.Millisecond), uint32(w.Retention/time.Second))
 		if err != nil {
 			return fmt.Errorf("record completeness: %w", err)
 		}

@@ -103,11 +103,12 @@ func TestLoadFull(t *testing.T) {
 			},
 			Routes: []string{"/v1/orders/{id}"},
 		},
-		{Name: "spans", Format: "otlp_proto"},
+		{Name: "spans#eu", Format: "otlp_proto"},
 	}
 	ch := &want.ClickHouse
 	ch.Address, ch.Database, ch.Username, ch.PasswordFile = "ch:9440", "gw", "writer", dir+"/secret/ch"
 	ch.Secure, ch.CAFile = true, dir+"/tls/ca.pem"
+	ch.Cluster, ch.Shards = "shop", [][]string{{"ch-1:9440", "ch-2:9440"}, {"ch-3:9440", "ch-4:9440"}}
 	in := &want.Ingest
 	in.Start, in.BatchRows, in.BatchBytes, in.BatchAge = "2026-01-02T03:04:05Z", 50_000, 16<<20, 250*time.Millisecond
 	in.MaxMemory, in.PepperFile, in.ClientIP, in.QueryAllow = 1<<30, dir+"/pepper", "none", []string{"page", "sort"}

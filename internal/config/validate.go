@@ -52,10 +52,10 @@ func (c *Config) Validate() error {
 }
 
 // topicName is what Kafka allows as a topic's name, and topicLife the same with
-// the number of a life.
+// a word for its cluster and the number of a life.
 var (
 	topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
-	topicLife = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}(#[1-9][0-9]{0,5})?$`)
+	topicLife = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}(#([a-zA-Z][a-zA-Z._-]{0,30}([1-9][0-9]{0,5})?|[1-9][0-9]{0,5}))?$`)
 )
 
 func (v *validator) kafka() {

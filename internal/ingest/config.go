@@ -48,9 +48,11 @@ type Config struct {
 
 // A TopicConfig says what one Kafka topic holds.
 type TopicConfig struct {
-	// Name of the topic. When it was deleted and made anew in Kafka, ingest stops
-	// reading it, because its offsets begin again: append #1 to the name here (then
-	// #2, and so on) to read the new one. Kafka knows it by what is before the #.
+	// Name of the topic. Kafka knows it by what is before a #; all of it is its name
+	// in ClickHouse. When it was deleted and made anew in Kafka, ingest stops reading
+	// it, because its offsets begin again: append #1 to the name here (then #2, and so
+	// on) to read the new one. Topics of the same name in two clusters of Kafka, each
+	// read by processes of their own, are told apart by a word, such as #eu.
 	Name string `yaml:"name"`
 	// Format of its messages; `gatewatch-ingest decode --formats` lists them. `auto` finds it out
 	// from the first messages; `key_events` are events about API keys.
@@ -82,14 +84,27 @@ type TopicConfig struct {
 	OpenAPI []string `yaml:"openapi"`
 }
 
+// life splits a name into what stays and how often the topic was made anew.
+func (t TopicConfig) life() (name string, times int) {
+	name, word, ok := strings.Cut(t.Name, "#")
+	if !ok {
+		return name + "#", 0
+	}
+	cluster := strings.TrimRight(word, "0123456789")
+	times, _ = strconv.Atoi(word[len(cluster):]) // none is 0
+	return name + "#" + cluster, times
+}
+
 // remade reports whether the topic is said to have been deleted and made anew.
-func (t TopicConfig) remade() bool { return strings.Contains(t.Name, "#") }
+func (t TopicConfig) remade() bool {
+	_, times := t.life()
+	return times > 0
+}
 
 // nextLife is the name to give the topic once it is made anew.
 func (t TopicConfig) nextLife() string {
-	name, life, _ := strings.Cut(t.Name, "#")
-	n, _ := strconv.Atoi(life) // none is 0
-	return fmt.Sprintf("%s#%d", name, n+1)
+	name, times := t.life()
+	return fmt.Sprintf("%s%d", name, times+1)
 }
 
 // A FieldMapping says where a field is in a JSON object and how to read it.

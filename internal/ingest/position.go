@@ -103,7 +103,7 @@ func (w *worker) recreated(old string) error {
 
 // commit commits an offset and, with last, announces the batch that begins there.
 func (w *worker) commit(ctx context.Context, offset, last int64) error {
-	p := position{topic: w.topic.Name, topicID: cmp.Or(w.topicID, noID), last: last, shard: w.shard(), schema: w.p.deps.SchemaVersion}
+	p := position{topic: w.topic.Name, topicID: cmp.Or(w.topicID, noID), last: last, shard: w.shard, schema: w.p.deps.SchemaVersion}
 	return w.part.Commit(ctx, Commit{Offset: offset, Metadata: p.String()})
 }
 

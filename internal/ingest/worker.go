@@ -54,6 +54,7 @@ type worker struct {
 	backlog bool       // when the last answer came
 	skewed  time.Time  // when the time zone was last complained about
 	topicID string     // Kafka's, when the partition was taken over
+	shard   int        // where the partition's batches go
 }
 
 func newWorker(p *Pipeline, topic TopicConfig, part Partition) (*worker, error) {
@@ -61,7 +62,7 @@ func newWorker(p *Pipeline, topic TopicConfig, part Partition) (*worker, error) 
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{p: p, topic: topic, part: part, decoder: d, name: fmt.Sprintf("%s/%d", topic.Name, part.ID())}
+	w := &worker{p: p, topic: topic, part: part, decoder: d, name: fmt.Sprintf("%s/%d", topic.Name, part.ID()), shard: p.deps.shard(part.ID())}
 	for range 2 {
 		w.free = append(w.free, &batch{block: p.deps.Sink.NewBlock(topic)})
 	}
@@ -92,12 +93,9 @@ func (w *worker) begin(b *batch, first int64) {
 		b.block = w.p.deps.Sink.NewBlock(w.topic)
 	}
 	b.start(first)
-	b.shard = w.shard()
+	b.shard = w.shard
 	w.skew = zoneSkew{}
 }
-
-// shard is where the partition's batches go.
-func (w *worker) shard() int { return w.p.deps.shard(w.part.ID()) }
 
 // rebuild makes again exactly the batch that a former owner announced.
 func (w *worker) rebuild(ctx context.Context, first int64, in position) (next int64, err error) {

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,6 +94,33 @@ func (c *Client) Offsets(ctx context.Context, topic string) ([]Offsets, error) {
 	}
 	slices.SortFunc(out, func(a, b Offsets) int { return cmp.Compare(a.Partition, b.Partition) })
 	return out, nil
+}
+
+// Retention returns how long the brokers keep a topic's messages, 0 if for ever.
+func (c *Client) Retention(ctx context.Context, topic string) (time.Duration, error) {
+	const name = "retention.ms"
+	res, err := c.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{
+		ResourceType: kafka.ResourceTypeTopic, ResourceName: Wire(topic), ConfigNames: []string{name},
+	}}})
+	if err != nil {
+		return 0, c.explain("ask for the retention of "+topic, err)
+	}
+	for _, r := range res.Resources {
+		if r.Error != nil {
+			return 0, c.explain("ask for the retention of "+topic, r.Error)
+		}
+		for _, e := range r.ConfigEntries {
+			if e.ConfigName != name {
+				continue
+			}
+			ms, err := strconv.ParseInt(e.ConfigValue, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("retention of %s is %q: %w", topic, e.ConfigValue, err)
+			}
+			return time.Duration(max(ms, 0)) * time.Millisecond, nil
+		}
+	}
+	return 0, nil
 }
 
 // offsetAt returns the offset of the first message stamped at or after t, or

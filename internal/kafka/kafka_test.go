@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -265,6 +266,23 @@ func TestBounds(t *testing.T) {
 	m, err := c.Committed(t.Context(), "gatewatch-nobody", "t", []int32{0, 1})
 	if want := map[int32]ingest.Commit{0: {Offset: -1}, 1: {Offset: -1}}; err != nil || !cmp.Equal(m, want) {
 		t.Errorf("offsets of a group that does not exist: %v, %v", m, err)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	addr := broker(t)
+	c := client(t, addr, nil)
+	_, err := c.client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
+		Topic: "hour", NumPartitions: 1, ReplicationFactor: 1, ConfigEntries: []kafka.ConfigEntry{{ConfigName: "retention.ms", ConfigValue: "3600000"}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Retention(t.Context(), "hour#eu"); err != nil || got != time.Hour {
+		t.Errorf("%v, %v; want 1h", got, err)
+	}
+	if got, err := c.Retention(t.Context(), "t"); err != nil || got != 7*24*time.Hour {
+		t.Errorf("%v, %v; want Kafka's default, 7 days", got, err)
 	}
 }
 

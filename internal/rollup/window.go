@@ -43,6 +43,14 @@ type Watermark struct {
 	CaughtUp bool
 	// EventDelay is the 99.9th percentile of Kafka time minus event time, lately.
 	EventDelay time.Duration
+	// Retention is how long Kafka keeps the topic's messages; 0: for ever, or not known.
+	Retention time.Duration
+}
+
+// AtRisk reports whether messages that are not stored have lived for more than
+// half of their topic's retention: Kafka will delete them unread.
+func (w Watermark) AtRisk() bool {
+	return w.Retention > 0 && w.Lag > 0 && w.MeasuredAt.Sub(w.CompleteUntil) > w.Retention/2
 }
 
 // Final returns the event time up to which windows will normally not change any more.

@@ -275,7 +275,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.completeness (
     complete_until      DateTime64(3, 'UTC') COMMENT 'Kafka time up to which everything is stored' CODEC(Delta, ZSTD(1)),
     lag                 Int64 COMMENT 'messages not stored yet',
     caught_up           Bool COMMENT 'the topic has been read to its end once',
-    event_delay_p999_ms Float64 COMMENT 'p99.9 of Kafka time minus event time'
+    event_delay_p999_ms Float64 COMMENT 'p99.9 of Kafka time minus event time',
+    retention_s         UInt32 COMMENT 'how long Kafka keeps the topic; 0: for ever, or not known'
 ) ENGINE = MergeTree
 PARTITION BY toDate(measured_at)
 ORDER BY (topic, measured_at)

@@ -81,6 +81,7 @@ CREATE OR REPLACE VIEW {{database}}.v_completeness AS
 SELECT
     topic, max(c.measured_at) AS measured_at, argMax(c.complete_until, c.measured_at) AS complete_until,
     argMax(c.lag, c.measured_at) AS lag, max(c.caught_up) AS caught_up,
-    argMax(c.event_delay_p999_ms, c.measured_at) AS event_delay_p999_ms
+    argMax(c.event_delay_p999_ms, c.measured_at) AS event_delay_p999_ms,
+    argMax(c.retention_s, c.measured_at) AS retention_s
 FROM {{database}}.completeness AS c
 GROUP BY topic;
