@@ -39,6 +39,16 @@ func rightsUsers(t *testing.T, password string) (xml string, lacking []string) {
 	return strings.Replace(text, full, users, 1), lacking
 }
 
+// systemLogs returns the elements of the shipped system_logs.xml.
+func systemLogs(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../../deploy/clickhouse/system_logs.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`(?s)<clickhouse>(.*)</clickhouse>`).FindStringSubmatch(string(b))[1]
+}
+
 // TestCheckRights runs the shipped users.xml on a server of its own: the full
 // user migrates and passes, and each right taken away is named.
 func TestCheckRights(t *testing.T) {
@@ -57,7 +67,7 @@ func TestCheckRights(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := engine.Start(ctx, engine.Config{Dir: filepath.Join(dir, "engine"), Users: users, Logins: logins})
+	s, err := engine.Start(ctx, engine.Config{Dir: filepath.Join(dir, "engine"), Users: users, Logins: logins, Settings: systemLogs(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +83,18 @@ func TestCheckRights(t *testing.T) {
 	}
 	if _, err := open("writer").Migrate(ctx); err != nil {
 		t.Fatalf("the full user can't migrate: %v", err)
+	}
+	admin, err := clickhouse.Open(clickhouse.Config{Address: s.Addr, Database: "gatewatch", Username: s.Username, PasswordFile: secretFile(t, s.Password)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if err := admin.Exec(ctx, "SYSTEM FLUSH LOGS"); err != nil {
+		t.Fatal(err)
+	}
+	var logs, forever uint64
+	if err := admin.QueryRow(ctx, "SELECT count(), countIf(engine_full NOT LIKE '% TTL %') FROM system.tables WHERE database = 'system' AND name LIKE '%\\_log'").Scan(&logs, &forever); err != nil || logs == 0 || forever > 0 {
+		t.Errorf("%d of %d logs of the server are kept for ever: %v", forever, logs, err)
 	}
 	for _, user := range []string{"gatewatch_reader", "gatewatch_grafana"} {
 		conn := open(user)
@@ -110,4 +132,13 @@ clickhouse: {address: %q, database: gatewatch, username: %s, password_file: %q}
 			t.Errorf("exit %d, want 3 and only %q\n%s", code, want, out)
 		}
 	}
+}
+
+func secretFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// validateCluster reports what is wrong with cluster and shards.
-func (c Config) validateCluster() error {
+// ValidateCluster reports what is wrong with cluster and shards.
+func (c Config) ValidateCluster() error {
 	if (c.Cluster == "") != (len(c.Shards) == 0) {
-		return errors.New("clickhouse.cluster and clickhouse.shards go together: the cluster's name as in the servers' remote_servers, and its servers by shard")
+		return errors.New("cluster and shards go together: the cluster's name as in the servers' remote_servers, and its servers by shard")
 	}
 	var errs []error
 	for i, replicas := range c.Shards {
 		if len(replicas) == 0 {
-			errs = append(errs, fmt.Errorf("clickhouse.shards: shard %d has no server", i))
+			errs = append(errs, fmt.Errorf("shard %d has no server", i))
 		}
 		for _, addr := range replicas {
 			if _, _, err := net.SplitHostPort(addr); err != nil {
-				errs = append(errs, fmt.Errorf("clickhouse.shards: %q is not host:port", addr))
+				errs = append(errs, fmt.Errorf("%q is not host:port", addr))
 			}
 		}
 	}

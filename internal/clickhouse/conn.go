@@ -40,7 +40,7 @@ func (c Config) Validate() error {
 	if c.Database == "" {
 		errs = append(errs, errNoDatabase)
 	}
-	errs = append(errs, c.validateCluster())
+	errs = append(errs, c.ValidateCluster())
 	return errors.Join(errs...)
 }
 

@@ -155,6 +155,9 @@ func (v *validator) clickhouse() {
 	if ch.CAFile != "" && !ch.Secure {
 		v.fault("clickhouse.ca_file", "is given but TLS is off; add secure: true")
 	}
+	if err := ch.ValidateCluster(); err != nil {
+		v.fault("clickhouse.shards", "%v", err)
+	}
 }
 
 func (v *validator) ingest() {
