@@ -87,6 +87,8 @@ gatewatch-aggregate report keys --from 7d --limit 50 -o csv`)
 	r := reporter{store: store, conf: c, flags: f, now: time.Now().UTC()}
 	if name == "summary" {
 		err = r.summary(ctx, env)
+	} else if i := slices.IndexFunc(sheetQuestions, func(q sheetQuestion) bool { return q.name == name }); i >= 0 {
+		err = r.answerSheet(ctx, env, sheetQuestions[i])
 	} else {
 		i := slices.IndexFunc(questions, func(q question) bool { return q.name == name })
 		err = r.answer(ctx, env, questions[i])
@@ -109,9 +111,12 @@ func questionHelp() string {
 	var b strings.Builder
 	b.WriteString("answers a question about any window.\n\nQuestions:\n")
 	for _, q := range questions {
-		fmt.Fprintf(&b, "  %-8s %s\n", q.name, q.summary)
+		fmt.Fprintf(&b, "  %-11s %s\n", q.name, q.summary)
 	}
-	b.WriteString("  summary  all of it in one: totals, status codes, errors, routes, clients, busiest minute, unreadable lines\n")
+	for _, q := range sheetQuestions {
+		fmt.Fprintf(&b, "  %-11s %s\n", q.name, q.summary)
+	}
+	b.WriteString("  summary     all of it in one: totals, status codes, errors, routes, clients, busiest minute, unreadable lines\n")
 	fmt.Fprintf(&b, "\nDimensions: %s", strings.Join(allDimensions(), " "))
 	return b.String()
 }
@@ -135,6 +140,9 @@ func parseQuestion(fs *flag.FlagSet, args []string) (string, error) {
 	for _, q := range questions {
 		names = append(names, q.name)
 	}
+	for _, q := range sheetQuestions {
+		names = append(names, q.name)
+	}
 	if !slices.Contains(names, name) {
 		slices.Sort(names)
 		return "", daemon.Usagef("unknown question %q; there are %s", name, strings.Join(names, ", "))
@@ -153,6 +161,7 @@ type reporter struct {
 	conf  *config.Config
 	flags reportFlags
 	now   time.Time
+	by    []string // of a sheet
 }
 
 // dimensions reads --by and --where.
@@ -170,20 +179,26 @@ func (r *reporter) dimensions(q question) (by []string, where []clickhouse.Condi
 			return nil, nil, daemon.Usagef("--by names %s twice", d)
 		}
 	}
-	if r.flags.where == "" {
-		return by, nil, nil
+	where, err = parseWhere(r.flags.where, known[1:])
+	return by, where, err
+}
+
+// parseWhere reads --where; known are the dimensions that the question has.
+func parseWhere(text string, known []string) (where []clickhouse.Condition, err error) {
+	if text == "" {
+		return nil, nil
 	}
-	for w := range strings.SplitSeq(r.flags.where, ",") {
+	for w := range strings.SplitSeq(text, ",") {
 		d, v, ok := strings.Cut(w, "=")
 		if !ok {
-			return nil, nil, daemon.Usagef("--where %q: want dimension=value", w)
+			return nil, daemon.Usagef("--where %q: want dimension=value", w)
 		}
-		if d == "time" || !slices.Contains(known, d) {
-			return nil, nil, daemon.Usagef("unknown --where %q; there are %s", d, strings.Join(known[1:], ", "))
+		if !slices.Contains(known, d) {
+			return nil, daemon.Usagef("unknown --where %q; there are %s", d, strings.Join(known, ", "))
 		}
 		where = append(where, clickhouse.Condition{Dimension: d, Value: v})
 	}
-	return by, where, nil
+	return where, nil
 }
 
 // window reads --from and --to.

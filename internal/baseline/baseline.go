@@ -74,8 +74,6 @@ func HourOfWeek(t time.Time) int {
 // New makes a baseline from hourly points, one an hour, in any order. Bound them
 // to the weeks that are to count, and leave out the hour that is judged.
 func New(points []Point, noise Noise) *Baseline {
-	b := &Baseline{noise: noise}
-	var values [hoursAWeek][]float64
 	var first, last time.Time
 	for i, p := range points {
 		h := p.Time.UTC().Truncate(time.Hour)
@@ -85,10 +83,19 @@ func New(points []Point, noise Noise) *Baseline {
 		if h.After(last) {
 			last = h
 		}
-		k := HourOfWeek(h)
+	}
+	return Over(points, first, last.Add(time.Hour), noise)
+}
+
+// Over is New for a history that is known to reach over [from, to), of which
+// points may be some hours of the week only.
+func Over(points []Point, from, to time.Time, noise Noise) *Baseline {
+	b := &Baseline{noise: noise, ok: len(points) > 0 && to.Sub(from) >= MinHistory}
+	var values [hoursAWeek][]float64
+	for _, p := range points {
+		k := HourOfWeek(p.Time)
 		values[k] = append(values[k], p.Value)
 	}
-	b.ok = len(points) > 0 && last.Add(time.Hour).Sub(first) >= MinHistory
 	var off [hoursAWeek][]float64
 	for k, vs := range values {
 		b.slots[k] = slot{weeks: len(vs), median: median(vs)}
