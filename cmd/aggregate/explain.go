@@ -111,7 +111,9 @@ func (r *reporter) shapes(ctx context.Context, s clickhouse.Scope, cells []failu
 	if day := s.To.Add(-24 * time.Hour); s.From.Before(day) {
 		s.From = day // the newest part of a long window
 	}
-	s.Where = slices.DeleteFunc(slices.Clone(s.Where), func(c clickhouse.Condition) bool { return !slices.Contains(clickhouse.SourceRaw.Dimensions(), c.Dimension) })
+	s.Where = slices.DeleteFunc(slices.Clone(s.Where), func(c clickhouse.Condition) bool {
+		return !slices.Contains(clickhouse.SourceRaw.Dimensions(), c.Dimension)
+	})
 	failed := map[failure.Caller]int64{}
 	for _, c := range cells {
 		for class, n := range c.Now {

@@ -19,6 +19,8 @@ type Derivation struct {
 	Grain rollup.Grain
 	// Chunk is how much is computed at once, a multiple of Grain.
 	Chunk time.Duration
+	// Back is how much of the past is computed at the first start, 0 is all that is kept.
+	Back time.Duration
 	// Sources are the raw tables whose late rows open windows again.
 	Sources []string
 }
@@ -29,7 +31,7 @@ func Derivations() []Derivation {
 		{Name: "layer_1m", Grain: rollup.Grain1m, Chunk: time.Hour, Sources: []string{"access_log", "span"}},
 		{Name: "layer_1h", Grain: rollup.Grain1h, Chunk: 6 * time.Hour, Sources: []string{"access_log", "span"}}, // from layer_1m
 		{Name: "dimension_1h", Grain: rollup.Grain1h, Chunk: 6 * time.Hour, Sources: []string{"access_log"}},
-		{Name: "unusual_1h", Grain: rollup.Grain1h, Chunk: 6 * time.Hour, Sources: []string{"access_log"}},
+		{Name: "unusual_1h", Grain: rollup.Grain1h, Chunk: 6 * time.Hour, Back: 3 * 24 * time.Hour, Sources: []string{"access_log"}},
 	}
 }
 
@@ -166,6 +168,9 @@ func (w *Windows) progress(ctx context.Context, d Derivation) (Reached, error) {
 		}
 		if keep := w.Keep[d.Sources[0]]; keep > 0 && began.Before(w.Now().Add(-keep)) {
 			began = w.Now().Add(-keep) // older rows are only not removed yet
+		}
+		if d.Back > 0 && began.Before(w.Now().Add(-d.Back)) {
+			began = w.Now().Add(-d.Back)
 		}
 		r = Reached{Until: d.Grain.Window(began).Start, Seen: w.Now()}
 	}

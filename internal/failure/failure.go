@@ -222,14 +222,15 @@ func (s *spread) judge(class string) Verdict {
 		if failed > 0 {
 			v.Hit++
 		}
-		e := max(0, float64(failed)-usual*float64(n))
+		// Chance makes callers a little better or worse: only the sum of both is excess.
+		e := float64(failed) - usual*float64(n)
 		excess += e
 		if e > top {
 			top, v.Top = e, c
 		}
 	}
 	if excess > 0 {
-		v.TopShare = top / excess
+		v.TopShare = min(1, top/excess)
 	}
 	v.Who = v.who(usual, ratio)
 	return v
