@@ -153,6 +153,7 @@ const (
 // A spread is what the callers of one service did.
 type spread struct {
 	callers map[Caller]map[string]int64 // class → requests now
+	past    map[Caller]map[string]int64 // the same before
 	before  map[string]int64            // of all
 	failed  map[string]int64            // class → requests now, of all
 }
@@ -164,13 +165,13 @@ func Verdicts(cells []Cell) []Verdict {
 	for _, c := range cells {
 		s := services[c.Service]
 		if s == nil {
-			s = &spread{map[Caller]map[string]int64{}, map[string]int64{}, map[string]int64{}}
+			s = &spread{map[Caller]map[string]int64{}, map[Caller]map[string]int64{}, map[string]int64{}, map[string]int64{}}
 			services[c.Service] = s
 		}
 		m := s.callers[c.Caller]
 		if m == nil {
 			m = map[string]int64{}
-			s.callers[c.Caller] = m
+			s.callers[c.Caller], s.past[c.Caller] = m, map[string]int64{}
 		}
 		for class, n := range c.Now {
 			m[class] += n
@@ -180,6 +181,7 @@ func Verdicts(cells []Cell) []Verdict {
 		}
 		for class, n := range c.Before {
 			s.before[class] += n
+			s.past[c.Caller][class] += n
 		}
 	}
 	var list []Verdict
@@ -212,6 +214,8 @@ func (s *spread) judge(class string) Verdict {
 	}
 	ratio := float64(v.Failed) / float64(v.Requests)
 	var excess, top float64
+	var risen, rest, restFailed int64
+	var one Caller
 	for _, c := range sorted {
 		n, failed := sum(s.callers[c]), s.callers[c][class]
 		if n == 0 {
@@ -228,24 +232,46 @@ func (s *spread) judge(class string) Verdict {
 		if e > top {
 			top, v.Top = e, c
 		}
+		if rose(failed, n, max(usual, own(s.past[c], class))) {
+			risen++
+			one = c
+		} else {
+			rest, restFailed = rest+n, restFailed+failed
+		}
 	}
 	if excess > 0 {
 		v.TopShare = min(1, top/excess)
 	}
-	v.Who = v.who(usual, ratio)
+	spread := v.Hit >= allHit && float64(v.Hit) >= allSpread*v.Expected
+	switch {
+	case rose(restFailed, rest, usual) && v.Hit >= allHit, risen >= allHit && spread:
+		v.Who = "everybody"
+	case risen > 1:
+		v.Who = "few_clients"
+	case risen == 1:
+		v.Who, v.Top = "one_client", one
+	case rose(v.Failed, v.Requests, usual) && v.TopShare >= oneShare:
+		v.Who = "one_client"
+	case rose(v.Failed, v.Requests, usual):
+		v.Who = "few_clients"
+	default:
+		v.Who = "usual"
+	}
 	return v
 }
 
-func (v Verdict) who(usual, ratio float64) string {
-	switch {
-	case v.Failed < minFailed || ratio < minTimes*usual && ratio-usual < 0.01 || slo.AtLeast(v.Failed, v.Requests, usual) > chance:
-		return "usual"
-	case v.TopShare >= oneShare:
-		return "one_client"
-	case v.Hit >= allHit && float64(v.Hit) >= allSpread*v.Expected:
-		return "everybody"
+// rose reports whether so many failures are more than usual, by more than chance.
+func rose(failed, n int64, usual float64) bool {
+	ratio := float64(failed) / float64(max(1, n))
+	return failed >= minFailed && (ratio >= minTimes*usual || ratio-usual >= 0.01) && slo.AtLeast(failed, n, usual) < chance
+}
+
+// own is a caller's usual share of a class, 0 if it did not call before.
+func own(past map[string]int64, class string) float64 {
+	if n := sum(past); n > 0 {
+		return share(past[class], n)
 	}
-	return "few_clients"
+	return 0
 }
 
 func (v Verdict) String() string {

@@ -135,27 +135,22 @@ func latency(by map[string]Change, traced bool) string {
 	g, _ := by[Gateway].Before.P95()
 	floor := max(minRiseUS, minRise*(b+g))
 	gateway, upstream := rise(Gateway), rise(Upstream)
-	if max(gateway, upstream, rise(Database), rise(External), rise(Service)) < floor {
-		return ""
-	}
 	if gateway >= upstream && gateway >= floor {
 		return Gateway
 	}
-	if !traced {
-		if upstream >= floor {
-			return Upstream
-		}
+	// What spans of some traces say has to show in what the gateway waited for all.
+	if upstream < floor {
 		return ""
+	}
+	if !traced {
+		return Upstream
 	}
 	below := map[string]float64{Service: rise(Service), Database: rise(Database), External: rise(External)}
 	all := below[Service] + below[Database] + below[External]
 	// What the gateway waits longer for, and no span explains, is the service's:
 	// it did not answer, so it told nothing.
 	if all < floor || all < blame*upstream {
-		if upstream >= floor {
-			return Service
-		}
-		return ""
+		return Service
 	}
 	best, most := "", 0.0
 	for _, name := range []string{Service, Database, External} {

@@ -56,7 +56,7 @@ func incidents(ctx context.Context, stack *devstack.Stack, o options, r *result)
 	}
 	right, all := map[string]float64{}, map[string]float64{}
 	for _, l := range labels {
-		said, ok, err := l.judge(ctx, stack)
+		said, ok, err := l.judge(ctx, stack, load)
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func makeLabels(o options, load *devstack.Load, rng *rand.Rand) []label {
 }
 
 // judge asks about the incident and says whether the answer is right.
-func (l *label) judge(ctx context.Context, stack *devstack.Stack) (said string, ok bool, err error) {
+func (l *label) judge(ctx context.Context, stack *devstack.Stack, load *devstack.Load) (said string, ok bool, err error) {
 	where := []string{"--where", "service=" + l.Service}
 	switch l.part {
 	case "layers":
@@ -153,7 +153,7 @@ func (l *label) judge(ctx context.Context, stack *devstack.Stack) (said string, 
 	for _, row := range rows {
 		if row["error_class"] == "client_bad_request" && (row["finding"] == "one_client" || row["finding"] == "everybody" || row["finding"] == "few_clients") {
 			said = fmt.Sprint(row["finding"], " ", row["caller"], " ", row["evidence"])
-			consumer := stack.NewLoad(1).Shop.Keys[l.Key].Consumer
+			consumer := load.Shop.Keys[l.Key].Consumer
 			return said, row["finding"] == l.want && (l.want != "one_client" || strings.HasPrefix(fmt.Sprint(row["caller"]), consumer)), nil
 		}
 	}
