@@ -34,7 +34,7 @@ var questions = []question{
 	},
 	{
 		name: "latency", summary: "quantiles with the number of requests they rest on", by: []string{"service"},
-		columns: []column{colTimed, colMean, colP50, colP90, colP95, colP99, colP999, colMax},
+		columns: []column{colTimed, colMean, colP50, colP90, colP95, colP99, colP999, colMax, colApdex},
 	},
 	{
 		name: "keys", summary: "calls, errors, latency, first and last call of each key", by: []string{"key_id", "consumer", "plan"},
@@ -237,10 +237,22 @@ func keyLevels(r config.Retention) []rollup.Level {
 	}
 }
 
+// maxRawSums is how many raw rows are summed where an hourly rollup could answer.
+const maxRawSums = 5_000_000
+
+// tooMuch says that the raw rows of [from, to) are not kept or too many to sum.
+func (r *reporter) tooMuch(ctx context.Context, from, to time.Time) (bool, error) {
+	if from.Before(r.rawFrom()) {
+		return true, nil
+	}
+	n, err := r.store.Requests(ctx, from, to)
+	return n > maxRawSums, err
+}
+
 // query finds the source and level that answer about [from, to).
-func (r *reporter) query(by []string, where []clickhouse.Condition, from, to time.Time) (clickhouse.SumsQuery, rollup.Grain, error) {
+func (r *reporter) query(ctx context.Context, by []string, where []clickhouse.Condition, from, to time.Time) (clickhouse.SumsQuery, rollup.Grain, error) {
 	need := slices.DeleteFunc(slices.Clone(by), func(d string) bool { return d == "time" })
-	q := clickhouse.SumsQuery{By: need, Where: where}
+	q := clickhouse.SumsQuery{By: need, Where: where, Apdex: r.conf.Aggregate.Apdex}
 	dims := slices.Clone(need)
 	for _, w := range where {
 		dims = append(dims, w.Dimension)
@@ -261,6 +273,17 @@ func (r *reporter) query(by []string, where []clickhouse.Condition, from, to tim
 		q.Source = clickhouse.SourceRaw
 		level = rollup.Level{Name: "access_log", Grain: rollup.Grain10s, Keep: r.conf.Retention.AccessLog}
 		kept = level.Kept(from, r.now)
+		if _, single := clickhouse.Single(dims); single && within(clickhouse.SourceDimension) {
+			much, err := r.tooMuch(ctx, from, to)
+			if err != nil {
+				return q, 0, err
+			}
+			if much {
+				q.Source = clickhouse.SourceDimension
+				level = rollup.Level{Name: "dimension_1h", Grain: rollup.Grain1h, Keep: r.conf.Retention.Dimension1h}
+				kept = level.Kept(from, r.now)
+			}
+		}
 	}
 	if !kept {
 		return q, 0, daemon.Unknown(fmt.Errorf("%s by %s is kept for %s only, --from %s is older", level.Name, strings.Join(dims, ", "), config.FormatDuration(level.Keep), from.Format(time.RFC3339)))

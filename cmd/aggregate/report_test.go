@@ -220,7 +220,7 @@ func TestReport(t *testing.T) {
 		}
 	})
 	t.Run("too old", func(t *testing.T) {
-		code, _, errs := runCommand(t, "report", "--config", file, "--from", "20d", "--by", "node")
+		code, _, errs := runCommand(t, "report", "--config", file, "--from", "20d", "--by", "host")
 		if code != daemon.CodeUnknown || !strings.Contains(errs, "kept for 14d") {
 			t.Errorf("exit %d: %s", code, errs)
 		}
