@@ -35,7 +35,7 @@ const yamlLib = "go.yaml.in/yaml/v3"
 var layers = []layer{
 	{name: "NOUNS", packages: []string{
 		"accesslog", "trace", "consumer", "histogram", "rollup", "baseline", "slo", "owner", "runbook", "suspect", "alert",
-		"anomaly", "breaker", "failure", "layer",
+		"anomaly", "audit", "breaker", "change", "failure", "layer",
 	}, imports: []string{"NOUNS"}, libraries: []string{yamlLib}},
 	{name: "VERBS", packages: []string{"ingest", "aggregate", "evaluate"}, imports: []string{"NOUNS"}, libraries: []string{
 		"github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/time",

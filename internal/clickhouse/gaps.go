@@ -47,10 +47,10 @@ func (c *Conn) Served(ctx context.Context, from, to time.Time) (list []Served, e
 	rows, err := c.Query(ctx, `SELECT node, min(time), max(time), sum(if(n = 1, 0, if(requests >= before, requests - before, requests))),
 			any(failed), any(message)
 		FROM (SELECT toString(node) AS node, time, requests, row_number() OVER w AS n, lagInFrame(requests) OVER w AS before
-			FROM gateway_counter WHERE time >= @from AND time < @to AND error = '' WINDOW w AS (PARTITION BY node ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)) AS r
+			FROM gateway_counter WHERE time >= fromUnixTimestamp64Milli(@from, 'UTC') AND time < fromUnixTimestamp64Milli(@to, 'UTC') AND error = '' WINDOW w AS (PARTITION BY node ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)) AS r
 		LEFT JOIN (SELECT toString(node) AS node, toInt64(count()) AS failed, argMax(error, time) AS message FROM gateway_counter
-			WHERE time >= @from AND time < @to AND error != '' GROUP BY node) AS e ON r.node = e.node
-		GROUP BY node ORDER BY node`, clickhouse.Named("from", from), clickhouse.Named("to", to))
+			WHERE time >= fromUnixTimestamp64Milli(@from, 'UTC') AND time < fromUnixTimestamp64Milli(@to, 'UTC') AND error != '' GROUP BY node) AS e ON r.node = e.node
+		GROUP BY node ORDER BY node`, clickhouse.Named("from", from.UnixMilli()), clickhouse.Named("to", to.UnixMilli()))
 	if err != nil {
 		return nil, fmt.Errorf("read the gateways' counters: %w", err)
 	}

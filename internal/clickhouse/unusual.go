@@ -52,7 +52,8 @@ func (c *Conn) judge(ctx context.Context, w rollup.Window, now time.Time) error 
 			return fmt.Errorf("write down what is unusual: %w", err)
 		}
 	}
-	return c.Exec(ctx, "INSERT INTO derived_window (name, time, computed_at) VALUES ('unusual_1h', ?, ?)", w.Start, now)
+	return c.Exec(ctx, "INSERT INTO derived_window (name, time, computed_at) SELECT 'unusual_1h', toDateTime(@hour, 'UTC'), fromUnixTimestamp64Milli(@now, 'UTC')",
+		clickhouse.Named("hour", w.Start.Unix()), clickhouse.Named("now", now.UnixMilli()))
 }
 
 // sameHours returns the hours of the week around hour in the weeks before.
