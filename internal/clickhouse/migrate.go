@@ -195,6 +195,11 @@ func (c *Conn) migrate(ctx context.Context, to Config) ([]Migration, error) {
 			return todo[:i], fmt.Errorf("record migration %04d: %w", m.Version, err)
 		}
 	}
+	for _, q := range to.comments() {
+		if err := c.Exec(ctx, q); err != nil {
+			return todo, fmt.Errorf("comment the views: %w", err)
+		}
+	}
 	return todo, nil
 }
 
@@ -229,6 +234,7 @@ func (c *Conn) Plan(ctx context.Context) (out []string, err error) {
 			out = append(out, m.Statements...)
 			out = append(out, fmt.Sprintf("INSERT INTO %s.%s (version, name) VALUES (%d, '%s')", quoteIdent(c.config.stored()), migrationTable, m.Version, m.Name))
 		}
+		out = append(out, c.config.comments()...)
 		return nil
 	})
 	return out, err
