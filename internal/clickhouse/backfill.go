@@ -38,7 +38,7 @@ func familyOf(level string) family {
 	}
 	switch {
 	case strings.HasPrefix(level, "dimension_"):
-		f.columns = []string{"tenant", "environment", "service", "route", "dimension", "value", "error_class"}
+		f.columns = []string{"tenant", "environment", "service", "dimension", "value", "error_class"}
 		f.raw = "(SELECT *, (" + dimensionsSQL + " AS dim).1 AS dimension, dim.2 AS value FROM access_log)"
 	case strings.HasPrefix(level, "key_"):
 		f.columns = []string{"tenant", "environment", "key_id", "consumer", "plan", "service", "error_class"}

@@ -36,7 +36,7 @@ func (s Source) Dimensions() []string {
 	case SourceKey:
 		return []string{"key_id", "consumer", "plan", "service", "error_class", "tenant", "environment"}
 	case SourceDimension:
-		return append([]string{"service", "route", "error_class", "tenant", "environment"}, singleDimensions...)
+		return append([]string{"service", "error_class", "tenant", "environment"}, singleDimensions...)
 	case SourceRaw:
 	}
 	return []string{

@@ -9,7 +9,6 @@ CREATE TABLE IF NOT EXISTS {{database}}.dimension_1h (
     tenant         LowCardinality(String) CODEC(ZSTD(1)),
     environment    LowCardinality(String) CODEC(ZSTD(1)),
     service        LowCardinality(String) CODEC(ZSTD(1)),
-    route          LowCardinality(String) CODEC(ZSTD(1)),
     dimension      Enum8('node'=1,'region'=2,'upstream'=3,'api_version'=4,'plan'=5) CODEC(ZSTD(1)),
     value          LowCardinality(String) CODEC(ZSTD(1)),
     error_class    {{error_class}} CODEC(ZSTD(1)),
@@ -23,7 +22,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.dimension_1h (
     computed_at    DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
 ) ENGINE = ReplacingMergeTree(computed_at)
 PARTITION BY toYYYYMM(time)
-ORDER BY (dimension, service, value, route, time, error_class, tenant, environment)
+ORDER BY (dimension, service, value, time, error_class, tenant, environment)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
 CREATE TABLE IF NOT EXISTS {{database}}.layer_1m (
@@ -143,7 +142,7 @@ ORDER BY (node, time)
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
 CREATE OR REPLACE VIEW {{database}}.v_dimension_1h AS
-SELECT time, tenant, environment, service, route, dimension, value, error_class, requests, bytes_in, bytes_out, timed, latency_us_sum, latency_us_max, latency_hist, computed_at
+SELECT time, tenant, environment, service, dimension, value, error_class, requests, bytes_in, bytes_out, timed, latency_us_sum, latency_us_max, latency_hist, computed_at
 FROM {{database}}.dimension_1h FINAL;
 
 CREATE OR REPLACE VIEW {{database}}.v_layer_1m AS
