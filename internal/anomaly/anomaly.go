@@ -12,6 +12,7 @@ import (
 
 	"gatewatch/internal/baseline"
 	"gatewatch/internal/histogram"
+	"gatewatch/internal/slo"
 )
 
 // A Subject is what may be unusual.
@@ -58,12 +59,14 @@ func (h Hour) failed() int64 {
 // What must hold besides the score, so that small things are not reported.
 const (
 	Limit       = 5.0 // standard deviations
-	minRequests = 50  // for ratios and quantiles
+	minRequests = 20  // for ratios
+	minTimed    = 50  // for quantiles
 	minChange   = 0.3 // of the rate
 	minCount    = 20  // requests more or less
 	minSlower   = 1.5 // times
 	minSlowerUS = 10_000
 	minRatio    = 0.02 // more errors
+	chance      = 1e-6 // of so many errors
 )
 
 // Judge compares an hour with the same hour of the week in history, which
@@ -77,7 +80,7 @@ func Judge(s Subject, history []Hour, began time.Time, now Hour) ([]Finding, boo
 			continue
 		}
 		errors = append(errors, baseline.Point{Time: h.Time, Value: float64(h.failed()) / float64(h.Requests)})
-		if us, ok := h.Latency.Quantile(quantile); ok {
+		if us, ok := h.Latency.Quantile(quantile); ok && h.Requests >= minTimed {
 			latencies = append(latencies, baseline.Point{Time: h.Time, Value: us})
 		}
 	}
@@ -148,12 +151,14 @@ func (s Subject) errors(e baseline.Expectation, history []Hour, now Hour) (Findi
 		}
 	}
 	f.Evidence = fmt.Sprintf("%.1f %% fail, usual are %.1f %%; most of it %s (%d of %d requests)", 100*v, 100*e.Median, class, now.Errors[class], now.Requests)
-	return f, f.Score >= Limit && v-e.Median >= minRatio
+	// Few errors are not spread as the normal distribution has it.
+	byChance := slo.AtLeast(now.failed(), now.Requests, 1.5*max(e.Median, 0.005))
+	return f, f.Score >= Limit && v-e.Median >= minRatio && byChance < chance
 }
 
 func (s Subject) latency(e baseline.Expectation, now Hour) (Finding, bool) {
 	v, ok := now.Latency.Quantile(quantile)
-	if !ok {
+	if !ok || now.Requests < minTimed {
 		return Finding{}, false
 	}
 	f := s.finding("latency", e, v)
@@ -173,7 +178,7 @@ type Mix struct {
 const (
 	minMoved   = 0.4
 	mixNoise   = 0.06 // of the distance of two mixes, beside chance
-	minSampled = 50
+	minSampled = 20
 )
 
 // JudgeMix compares mixes by the share of requests that would have to move to
