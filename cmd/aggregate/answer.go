@@ -104,7 +104,7 @@ func (r *reporter) answer(ctx context.Context, env *daemon.Env, q question) erro
 
 // ask reads what q wants to know.
 func (r *reporter) ask(ctx context.Context, q question, by []string, where []clickhouse.Condition, from, to time.Time) (*answer, error) {
-	sums, grain, err := r.query(by, where, from, to)
+	sums, grain, err := r.query(ctx, by, where, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +146,13 @@ func (r *reporter) ask(ctx context.Context, q question, by []string, where []cli
 		a.Rows = append(a.Rows, *f)
 	}
 	a.note(sums, where, q)
+	if sums.Source == clickhouse.SourceDimension {
+		reached, err := r.store.Reached(ctx, sums.Table)
+		if err != nil {
+			return nil, err
+		}
+		a.Notes = append(a.Notes, sums.Table+" is computed until "+reached.Until.UTC().Format("2006-01-02 15:04")+" UTC")
+	}
 	return a, nil
 }
 

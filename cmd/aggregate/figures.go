@@ -31,6 +31,7 @@ type figures struct {
 	BytesIn      int64            `json:"bytes_in"`
 	BytesOut     int64            `json:"bytes_out"`
 	Latency      *latency         `json:"latency_ms"` // null where no request states one
+	Apdex        *float64         `json:"apdex"`      // null likewise
 	FirstSeen    *time.Time       `json:"first_seen,omitempty"`
 	LastSeen     *time.Time       `json:"last_seen,omitempty"`
 
@@ -105,6 +106,9 @@ func newFigures(g []labelled, row rollup.Row, w rollup.Window, known time.Time) 
 	}
 	if row.Timed > 0 {
 		f.Latency = newLatency(row)
+		if a, ok := row.Apdex(); ok {
+			f.Apdex = &a
+		}
 	}
 	if !row.FirstSeen.IsZero() && row.FirstSeen.Unix() > 0 {
 		first, last := row.FirstSeen.UTC(), row.LastSeen.UTC()
@@ -156,13 +160,19 @@ var (
 		}
 		return grouped(f.Latency.N)
 	}}
-	colMean      = column{"mean", latencyCell("", func(l *latency) *float64 { return &l.Mean })}
-	colP50       = column{"p50", latencyCell("p50", func(l *latency) *float64 { return &l.P50 })}
-	colP90       = column{"p90", latencyCell("p90", func(l *latency) *float64 { return &l.P90 })}
-	colP95       = column{"p95", latencyCell("p95", func(l *latency) *float64 { return &l.P95 })}
-	colP99       = column{"p99", latencyCell("p99", func(l *latency) *float64 { return &l.P99 })}
-	colP999      = column{"p99.9", latencyCell("p99_9", func(l *latency) *float64 { return &l.P999 })}
-	colMax       = column{"max", latencyCell("", func(l *latency) *float64 { return l.Max })}
+	colMean  = column{"mean", latencyCell("", func(l *latency) *float64 { return &l.Mean })}
+	colP50   = column{"p50", latencyCell("p50", func(l *latency) *float64 { return &l.P50 })}
+	colP90   = column{"p90", latencyCell("p90", func(l *latency) *float64 { return &l.P90 })}
+	colP95   = column{"p95", latencyCell("p95", func(l *latency) *float64 { return &l.P95 })}
+	colP99   = column{"p99", latencyCell("p99", func(l *latency) *float64 { return &l.P99 })}
+	colP999  = column{"p99.9", latencyCell("p99_9", func(l *latency) *float64 { return &l.P999 })}
+	colMax   = column{"max", latencyCell("", func(l *latency) *float64 { return l.Max })}
+	colApdex = column{"apdex", func(f *figures, _ *answer) string {
+		if f.Apdex == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.2f", *f.Apdex)
+	}}
 	colTopError  = column{"top error", topError}
 	colFirstSeen = column{"first seen", func(f *figures, _ *answer) string { return moment(f.FirstSeen) }}
 	colLastSeen  = column{"last seen", func(f *figures, _ *answer) string { return moment(f.LastSeen) }}
@@ -381,7 +391,7 @@ func writeAligned(w io.Writer, header []string, rows [][]string, left int) error
 func (a *answer) writeCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	header := append(slices.Clone(a.By), "requests", "rate_per_s", "server_errors", "client_errors", "bytes_in", "bytes_out",
-		"timed", "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms", "first_seen", "last_seen", "provisional")
+		"timed", "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms", "apdex", "first_seen", "last_seen", "provisional")
 	if err := c.Write(header); err != nil {
 		return err
 	}
@@ -401,9 +411,9 @@ func (a *answer) writeCSV(w io.Writer) error {
 			cells = append(cells, strconv.FormatInt(n, 10))
 		}
 		if l := f.Latency; l != nil {
-			cells = append(cells, strconv.FormatInt(l.N, 10), number(&l.Mean), number(&l.P50), number(&l.P90), number(&l.P95), number(&l.P99), number(&l.P999), number(l.Max))
+			cells = append(cells, strconv.FormatInt(l.N, 10), number(&l.Mean), number(&l.P50), number(&l.P90), number(&l.P95), number(&l.P99), number(&l.P999), number(l.Max), number(f.Apdex))
 		} else {
-			cells = append(cells, "0", "", "", "", "", "", "", "")
+			cells = append(cells, "0", "", "", "", "", "", "", "", "")
 		}
 		for _, t := range []*time.Time{f.FirstSeen, f.LastSeen} {
 			if t == nil {

@@ -30,7 +30,9 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "run", Summary: "measure completeness of all topics until stopped", Run: runRun},
 			{Name: "check", Summary: "check the configuration; with --connect also Kafka and ClickHouse", Run: runCheck},
 			{Name: "backfill", Summary: "recompute final windows of the rollups from the raw rows", Run: runBackfill},
-			{Name: "report", Summary: "answer a question: traffic, errors, latency, keys, routes, summary", Run: runReport},
+			{Name: "verify", Summary: "compare random windows of the rollups with the raw rows", Run: runVerify},
+			{Name: "retention", Summary: "what each level keeps and takes, and when disks are full", Run: runRetention},
+			{Name: "report", Summary: "answer a question about any window: traffic, errors, clients, layers …", Run: runReport},
 		},
 	}
 	return app.Main(ctx, env, args)

@@ -34,7 +34,7 @@ var questions = []question{
 	},
 	{
 		name: "latency", summary: "quantiles with the number of requests they rest on", by: []string{"service"},
-		columns: []column{colTimed, colMean, colP50, colP90, colP95, colP99, colP999, colMax},
+		columns: []column{colTimed, colMean, colP50, colP90, colP95, colP99, colP999, colMax, colApdex},
 	},
 	{
 		name: "keys", summary: "calls, errors, latency, first and last call of each key", by: []string{"key_id", "consumer", "plan"},
@@ -87,6 +87,8 @@ gatewatch-aggregate report keys --from 7d --limit 50 -o csv`)
 	r := reporter{store: store, conf: c, flags: f, now: time.Now().UTC()}
 	if name == "summary" {
 		err = r.summary(ctx, env)
+	} else if i := slices.IndexFunc(sheetQuestions, func(q sheetQuestion) bool { return q.name == name }); i >= 0 {
+		err = r.answerSheet(ctx, env, sheetQuestions[i])
 	} else {
 		i := slices.IndexFunc(questions, func(q question) bool { return q.name == name })
 		err = r.answer(ctx, env, questions[i])
@@ -109,9 +111,12 @@ func questionHelp() string {
 	var b strings.Builder
 	b.WriteString("answers a question about any window.\n\nQuestions:\n")
 	for _, q := range questions {
-		fmt.Fprintf(&b, "  %-8s %s\n", q.name, q.summary)
+		fmt.Fprintf(&b, "  %-11s %s\n", q.name, q.summary)
 	}
-	b.WriteString("  summary  all of it in one: totals, status codes, errors, routes, clients, busiest minute, unreadable lines\n")
+	for _, q := range sheetQuestions {
+		fmt.Fprintf(&b, "  %-11s %s\n", q.name, q.summary)
+	}
+	b.WriteString("  summary     all of it in one: totals, status codes, errors, routes, clients, busiest minute, unreadable lines\n")
 	fmt.Fprintf(&b, "\nDimensions: %s", strings.Join(allDimensions(), " "))
 	return b.String()
 }
@@ -135,6 +140,9 @@ func parseQuestion(fs *flag.FlagSet, args []string) (string, error) {
 	for _, q := range questions {
 		names = append(names, q.name)
 	}
+	for _, q := range sheetQuestions {
+		names = append(names, q.name)
+	}
 	if !slices.Contains(names, name) {
 		slices.Sort(names)
 		return "", daemon.Usagef("unknown question %q; there are %s", name, strings.Join(names, ", "))
@@ -153,6 +161,7 @@ type reporter struct {
 	conf  *config.Config
 	flags reportFlags
 	now   time.Time
+	by    []string // of a sheet
 }
 
 // dimensions reads --by and --where.
@@ -170,20 +179,26 @@ func (r *reporter) dimensions(q question) (by []string, where []clickhouse.Condi
 			return nil, nil, daemon.Usagef("--by names %s twice", d)
 		}
 	}
-	if r.flags.where == "" {
-		return by, nil, nil
+	where, err = parseWhere(r.flags.where, known[1:])
+	return by, where, err
+}
+
+// parseWhere reads --where; known are the dimensions that the question has.
+func parseWhere(text string, known []string) (where []clickhouse.Condition, err error) {
+	if text == "" {
+		return nil, nil
 	}
-	for w := range strings.SplitSeq(r.flags.where, ",") {
+	for w := range strings.SplitSeq(text, ",") {
 		d, v, ok := strings.Cut(w, "=")
 		if !ok {
-			return nil, nil, daemon.Usagef("--where %q: want dimension=value", w)
+			return nil, daemon.Usagef("--where %q: want dimension=value", w)
 		}
-		if d == "time" || !slices.Contains(known, d) {
-			return nil, nil, daemon.Usagef("unknown --where %q; there are %s", d, strings.Join(known[1:], ", "))
+		if !slices.Contains(known, d) {
+			return nil, daemon.Usagef("unknown --where %q; there are %s", d, strings.Join(known, ", "))
 		}
 		where = append(where, clickhouse.Condition{Dimension: d, Value: v})
 	}
-	return by, where, nil
+	return where, nil
 }
 
 // window reads --from and --to.
@@ -222,10 +237,22 @@ func keyLevels(r config.Retention) []rollup.Level {
 	}
 }
 
+// maxRawSums is how many raw rows are summed where an hourly rollup could answer.
+const maxRawSums = 5_000_000
+
+// tooMuch says that the raw rows of [from, to) are not kept or too many to sum.
+func (r *reporter) tooMuch(ctx context.Context, from, to time.Time) (bool, error) {
+	if from.Before(r.rawFrom()) {
+		return true, nil
+	}
+	n, err := r.store.Requests(ctx, from, to)
+	return n > maxRawSums, err
+}
+
 // query finds the source and level that answer about [from, to).
-func (r *reporter) query(by []string, where []clickhouse.Condition, from, to time.Time) (clickhouse.SumsQuery, rollup.Grain, error) {
+func (r *reporter) query(ctx context.Context, by []string, where []clickhouse.Condition, from, to time.Time) (clickhouse.SumsQuery, rollup.Grain, error) {
 	need := slices.DeleteFunc(slices.Clone(by), func(d string) bool { return d == "time" })
-	q := clickhouse.SumsQuery{By: need, Where: where}
+	q := clickhouse.SumsQuery{By: need, Where: where, Apdex: r.conf.Aggregate.Apdex}
 	dims := slices.Clone(need)
 	for _, w := range where {
 		dims = append(dims, w.Dimension)
@@ -246,6 +273,17 @@ func (r *reporter) query(by []string, where []clickhouse.Condition, from, to tim
 		q.Source = clickhouse.SourceRaw
 		level = rollup.Level{Name: "access_log", Grain: rollup.Grain10s, Keep: r.conf.Retention.AccessLog}
 		kept = level.Kept(from, r.now)
+		if _, single := clickhouse.Single(dims); single && within(clickhouse.SourceDimension) {
+			much, err := r.tooMuch(ctx, from, to)
+			if err != nil {
+				return q, 0, err
+			}
+			if much {
+				q.Source = clickhouse.SourceDimension
+				level = rollup.Level{Name: "dimension_1h", Grain: rollup.Grain1h, Keep: r.conf.Retention.Dimension1h}
+				kept = level.Kept(from, r.now)
+			}
+		}
 	}
 	if !kept {
 		return q, 0, daemon.Unknown(fmt.Errorf("%s by %s is kept for %s only, --from %s is older", level.Name, strings.Join(dims, ", "), config.FormatDuration(level.Keep), from.Format(time.RFC3339)))

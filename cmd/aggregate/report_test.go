@@ -220,7 +220,7 @@ func TestReport(t *testing.T) {
 		}
 	})
 	t.Run("too old", func(t *testing.T) {
-		code, _, errs := runCommand(t, "report", "--config", file, "--from", "20d", "--by", "node")
+		code, _, errs := runCommand(t, "report", "--config", file, "--from", "20d", "--by", "host")
 		if code != daemon.CodeUnknown || !strings.Contains(errs, "kept for 14d") {
 			t.Errorf("exit %d: %s", code, errs)
 		}
@@ -237,7 +237,7 @@ func TestReportUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"report", "-h"}, 0, "Dimensions: time service"},
-		{[]string{"report", "weather"}, 2, "there are errors, keys"},
+		{[]string{"report", "weather"}, 2, "errors, gaps, keys"},
 		{[]string{"report", "--by", "colour"}, 2, "there are time, service, route"},
 		{[]string{"report", "--by", "node,node"}, 2, "twice"},
 		{[]string{"report", "--where", "service"}, 2, "dimension=value"},

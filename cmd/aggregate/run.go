@@ -5,10 +5,13 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"gatewatch/internal/aggregate"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/gatewaystat"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/kafka"
 	"gatewatch/internal/rollup"
@@ -19,7 +22,7 @@ import (
 const shutdownTimeout = 5 * time.Second
 
 func runRun(ctx context.Context, env *daemon.Env, args []string) error {
-	fs := daemon.Flags(env, "run", "measures completeness of all topics until stopped.", "gatewatch-aggregate run --config /etc/gatewatch/gatewatch.yaml")
+	fs := daemon.Flags(env, "run", "measures completeness of all topics and computes layers, dimensions and what is\nunusual, until stopped.", "gatewatch-aggregate run --config /etc/gatewatch/gatewatch.yaml")
 	file := fs.String("config", "", "`file` to read (default $GATEWATCH_CONFIG, ./gatewatch.yaml, /etc/gatewatch/gatewatch.yaml)")
 	level := fs.String("log.level", "info", "debug, info, warn or error")
 	pprof := fs.Bool("pprof", false, "serve /debug/pprof/ beside the metrics")
@@ -53,6 +56,11 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	measurer := aggregate.New(c.Aggregate, topicNames(c.Kafka.Topics), aggregate.Deps{
 		Broker: broker, Ledger: store, Record: store, Now: time.Now, Log: log, Registry: reg,
 	})
+	windows := &aggregate.Windows{
+		Store: store, Derivations: aggregate.Derivations(), Now: time.Now, Log: log,
+		Keep: map[string]time.Duration{"access_log": c.Retention.AccessLog, "span": c.Retention.Span},
+	}
+	counters := &aggregate.Reader{Gateways: c.Aggregate.Gateways, Read: gatewaystat.Read, Counters: store, Now: time.Now, Log: log}
 	admin := daemon.NewAdmin(c.Aggregate.Listen, *pprof, reg, log,
 		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, client) }},
@@ -66,10 +74,19 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
-			return measurer.Run(ctx)
+			return together(ctx, measurer.Run, windows.Run, counters.Run)
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// together runs all until ctx ends or one fails.
+func together(ctx context.Context, runs ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range runs {
+		g.Go(func() error { return run(ctx) })
+	}
+	return g.Wait()
 }
 
 func checkTopics(ctx context.Context, c *config.Config, client *kafka.Client) error {

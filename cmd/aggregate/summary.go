@@ -133,7 +133,7 @@ func (r *reporter) summarise(ctx context.Context, where []clickhouse.Condition, 
 
 // busiestMinute returns the minute with most requests, the first of several, or nil.
 func (r *reporter) busiestMinute(ctx context.Context, where []clickhouse.Condition, from, to time.Time) (*figures, error) {
-	q, _, err := r.query(nil, where, from, to)
+	q, _, err := r.query(ctx, nil, where, from, to)
 	if err != nil {
 		return nil, err
 	}

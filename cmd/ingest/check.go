@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"gatewatch/internal/config"
@@ -88,7 +89,7 @@ func checkStatic(cfg *config.Config) error {
 	for i, t := range cfg.Kafka.Topics {
 		path := fmt.Sprintf("kafka.topics[%d]", i)
 		f, err := findFormat(t.Format)
-		if err != nil && t.Format != formatAuto && t.Format != formatKeyEvents {
+		if err != nil && t.Format != formatAuto && !slices.Contains(eventFormats(), t.Format) {
 			faults = append(faults, cfg.Fault(path+".format", "%v", err))
 			continue
 		}

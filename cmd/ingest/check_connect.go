@@ -121,7 +121,7 @@ func checkTopic(ctx context.Context, cfg *config.Config, client *kafka.Client, t
 		return
 	}
 	f, err := findFormat(t.Format)
-	if err != nil && t.Format != formatAuto && t.Format != formatKeyEvents {
+	if err != nil && t.Format != formatAuto && !slices.Contains(eventFormats(), t.Format) {
 		found.fail(name, "`decode --formats` lists them", "%s: %v", t.Name, err)
 		return
 	}

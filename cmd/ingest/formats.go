@@ -10,6 +10,7 @@ import (
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/accesslog/envelope"
 	"gatewatch/internal/accesslog/normalise"
+	"gatewatch/internal/audit"
 	"gatewatch/internal/config"
 	"gatewatch/internal/formats"
 	"gatewatch/internal/ingest"
@@ -22,7 +23,7 @@ func findFormat(name string) (formats.Format, error) {
 	if ok {
 		return f, nil
 	}
-	names := []string{formatAuto, formatKeyEvents}
+	names := append([]string{formatAuto}, eventFormats()...)
 	for _, f := range formats.All() {
 		names = append(names, f.Name)
 	}
@@ -68,6 +69,11 @@ func newDecoder(t ingest.TopicConfig, n *normalise.Normaliser, report func(forma
 		return newAutoDecoder(t, n, report)
 	case formatKeyEvents:
 		return &keyDecoder{normalise: n}, nil
+	case formatChangeEvents:
+		return changeDecoder{}, nil
+	}
+	if slices.Contains(audit.Formats(), t.Format) {
+		return &auditDecoder{format: t.Format, normalise: n}, nil
 	}
 	f, err := findFormat(t.Format)
 	if err != nil {

@@ -45,7 +45,7 @@ func runMigrate(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return storeError(cfg, err)
 	}
-	if err := conn.ApplyRetention(ctx, retention(cfg.Retention)); err != nil {
+	if err := conn.ApplyRetention(ctx, cfg.Retention.TTLs()); err != nil {
 		return storeError(cfg, err)
 	}
 	fmt.Fprintf(env.Stdout, "the schema is at version %d; retention is as configured\n", clickhouse.SchemaVersion())

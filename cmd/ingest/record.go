@@ -68,7 +68,10 @@ func (p *decodePrinter) print(w *bufio.Writer, msg []byte, bad *accesslog.ParseE
 			return err
 		}
 	}
-	p.records += len(entries) + len(spans) + len(p.found.KeyEvents)
+	if err := p.events(n, w); err != nil {
+		return err
+	}
+	p.records += len(entries) + len(spans) + p.found.Events()
 	return nil
 }
 
@@ -79,9 +82,7 @@ func (p *decodePrinter) decode(msg []byte) (bad *accesslog.ParseError) {
 			bad = &accesslog.ParseError{Reason: accesslog.ReasonPanic, Detail: fmt.Sprint(r)}
 		}
 	}()
-	p.found.Entries.Reset()
-	p.found.Spans.Reset()
-	p.found.KeyEvents = p.found.KeyEvents[:0]
+	p.found.Reset()
 	if len(bytes.TrimSpace(msg)) == 0 {
 		return &accesslog.ParseError{Reason: accesslog.ReasonEmpty}
 	}

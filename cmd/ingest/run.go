@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"gatewatch/internal/clickhouse"
@@ -108,7 +109,7 @@ func (d *ingestDaemon) prepareStore(ctx context.Context) error {
 	for _, m := range done {
 		d.log.Info("schema migrated", "version", m.Version, "name", m.Name)
 	}
-	if err := d.conn.ApplyRetention(ctx, retention(d.cfg.Retention)); err != nil {
+	if err := d.conn.ApplyRetention(ctx, d.cfg.Retention.TTLs()); err != nil {
 		return clickhouse.Explain(d.cfg.ClickHouse, err)
 	}
 	return checkPepper(ctx, d.cfg.Ingest.PepperFile, d.conn)
@@ -157,11 +158,16 @@ func (d *ingestDaemon) ingest(ctx context.Context, sink ingest.Sink, deps ingest
 // longest returns the longest retention of any level, 0 if one keeps for ever.
 func longest(r config.Retention) time.Duration {
 	var m time.Duration
-	for _, t := range retention(r) {
-		if t.Keep == 0 {
-			return 0
+	for _, t := range r.TTLs() {
+		if t.Table != "access_log" && !strings.HasPrefix(t.Table, "request_") && !strings.HasPrefix(t.Table, "key_") {
+			continue
 		}
-		m = max(m, t.Keep)
+		for _, e := range append(t.Tenants, clickhouse.Exception{Keep: t.Keep}) {
+			if e.Keep == 0 {
+				return 0
+			}
+			m = max(m, e.Keep)
+		}
 	}
 	return m
 }

@@ -60,21 +60,6 @@ func openKafka(cfg *config.Config) (*kafka.Client, error) {
 	return c, nil
 }
 
-// retention lists how long each table keeps its rows.
-func retention(r config.Retention) []clickhouse.TTL {
-	return []clickhouse.TTL{
-		{Table: "access_log", Keep: r.AccessLog},
-		{Table: "span", Keep: r.Span},
-		{Table: "dead_letter", Keep: r.DeadLetter},
-		{Table: "request_10s", Keep: r.Request10s},
-		{Table: "request_1m", Keep: r.Request1m},
-		{Table: "request_1h", Keep: r.Request1h},
-		{Table: "key_1m", Keep: r.Key1m},
-		{Table: "key_1h", Keep: r.Key1h},
-		{Table: "key_1d", Keep: r.Key1d},
-	}
-}
-
 // writeJSON writes v, indented.
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)

@@ -97,6 +97,21 @@ func (b *Backfill) plan(from, to time.Time) []job {
 	return jobs
 }
 
+// A Range is a part of a level that is compared at once.
+type Range struct {
+	Level    rollup.Level
+	From, To time.Time
+}
+
+// Ranges returns what Run would compare.
+func (b *Backfill) Ranges(from, to time.Time) []Range {
+	var list []Range
+	for _, j := range b.plan(from, to) {
+		list = append(list, Range{j.level, j.from, j.to})
+	}
+	return list
+}
+
 // Run backfills [from, to), as far as raw rows are kept and windows are final.
 func (b *Backfill) Run(ctx context.Context, from, to time.Time) (Progress, error) {
 	jobs := b.plan(from, to)

@@ -25,18 +25,25 @@ type family struct {
 	counts, rawCounts []string
 	// filter leaves out raw rows that the family does not count.
 	filter string
+	// raw is what raw rows are read from.
+	raw string
 }
 
 func familyOf(level string) family {
 	sum := func(column string) string { return "toInt64(sum(ifNull(" + column + ", 0)))" }
 	f := family{
+		raw:       "access_log",
 		counts:    []string{"requests", "bytes_in", "bytes_out", "timed", "latency_us_sum"},
 		rawCounts: []string{"toInt64(count())", sum("bytes_in"), sum("bytes_out"), "toInt64(count(latency_us))", sum("latency_us")},
 	}
-	if strings.HasPrefix(level, "key_") {
+	switch {
+	case strings.HasPrefix(level, "dimension_"):
+		f.columns = []string{"tenant", "environment", "service", "dimension", "value", "error_class"}
+		f.raw = "(SELECT *, (" + dimensionsSQL + " AS dim).1 AS dimension, dim.2 AS value FROM access_log)"
+	case strings.HasPrefix(level, "key_"):
 		f.columns = []string{"tenant", "environment", "key_id", "consumer", "plan", "service", "error_class"}
 		f.filter = " AND (consumer != '' OR key_id != toFixedString('', 16))"
-	} else {
+	default:
 		f.columns = []string{"tenant", "environment", "service", "route", "method", "status", "error_class", "responder"}
 		f.counts = append(f.counts, "upstream_timed", "upstream_us_sum")
 		f.rawCounts = append(f.rawCounts, "toInt64(count(upstream_latency_us))", sum("upstream_latency_us"))
@@ -45,7 +52,7 @@ func familyOf(level string) family {
 		switch c {
 		case "key_id":
 			c = "hex(key_id)"
-		case "status", "error_class", "responder":
+		case "status", "error_class", "responder", "dimension", "value":
 			c = "toString(" + c + ")"
 		}
 		f.dims = append(f.dims, c)
@@ -71,13 +78,17 @@ func (c *Conn) Difference(ctx context.Context, level rollup.Level, from, to time
 		rawMost, levelMost = "toUInt64(0)", "toUInt64(0)"
 		rawFirst, rawLast, levelFirst, levelLast = "min(ts)", "max(ts)", "r.first_seen", "r.last_seen"
 	}
-	text := strings.NewReplacer(
-		"{{seconds}}", strconv.FormatInt(int64(time.Duration(level.Grain)/time.Second), 10), "{{table}}", level.Name,
+	text := differenceSQL
+	if strings.HasPrefix(level.Name, "dimension_") {
+		text = strings.ReplaceAll(text, "FROM {{table}} AS r", "FROM {{table}} AS r FINAL")
+	}
+	text = strings.NewReplacer(
+		"{{seconds}}", strconv.FormatInt(int64(time.Duration(level.Grain)/time.Second), 10), "{{table}}", level.Name, "{{raw}}", f.raw,
 		"{{dims}}", strings.Join(f.dims, ", "), "{{bucket}}", bucketSQL, "{{filter}}", f.filter,
 		"{{raw_counts}}", strings.Join(f.rawCounts, ", "), "{{level_counts}}", strings.Join(negated, ", "),
 		"{{raw_most}}", rawMost, "{{level_most}}", levelMost,
 		"{{raw_first}}", rawFirst, "{{raw_last}}", rawLast, "{{level_first}}", levelFirst, "{{level_last}}", levelLast,
-	).Replace(differenceSQL)
+	).Replace(text)
 	rows, err := c.Query(ctx, text, clickhouse.Named("from", from.Unix()), clickhouse.Named("to", to.Unix()))
 	if err != nil {
 		return d, fmt.Errorf("compare %s with the raw rows: %w", level.Name, err)

@@ -8,6 +8,8 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/audit"
+	"gatewatch/internal/change"
 	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
@@ -24,6 +26,8 @@ type block struct {
 	rollups *rollups // of access
 	spans   *spanRows
 	keys    *keyRows
+	change  *changeRows
+	audit   *auditRows
 	dead    *deadRows
 }
 
@@ -57,6 +61,22 @@ func (b *block) AppendKeyEvent(c ingest.Coordinates, e *consumer.Event) {
 	b.keys.append(&b.topic, c, e)
 }
 
+// AppendChange implements ingest.Block.
+func (b *block) AppendChange(c ingest.Coordinates, e *change.Event) {
+	if b.change == nil {
+		b.change = newChangeRows()
+	}
+	b.change.append(&b.topic, c, e)
+}
+
+// AppendAudit implements ingest.Block.
+func (b *block) AppendAudit(c ingest.Coordinates, e *audit.Event) {
+	if b.audit == nil {
+		b.audit = newAuditRows()
+	}
+	b.audit.append(&b.topic, c, e)
+}
+
 // AppendDeadLetter implements ingest.Block.
 func (b *block) AppendDeadLetter(d *ingest.DeadLetter) {
 	if b.dead == nil {
@@ -73,17 +93,34 @@ type part struct {
 
 // parts returns the tables that have rows, in the order in which they are written.
 func (b *block) parts() []part {
-	ps := make([]part, 0, 4)
-	if b.access != nil && b.access.rows() > 0 {
+	ps := make([]part, 0, 6)
+	for _, p := range b.made() {
+		if p.rows() > 0 {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+// made returns the tables that have had rows, in the order in which they are written.
+func (b *block) made() []part {
+	ps := make([]part, 0, 6)
+	if b.access != nil {
 		ps = append(ps, part{&b.access.table, &b.access.origin})
 	}
-	if b.spans != nil && b.spans.rows() > 0 {
+	if b.spans != nil {
 		ps = append(ps, part{&b.spans.table, &b.spans.origin})
 	}
-	if b.keys != nil && b.keys.rows() > 0 {
+	if b.keys != nil {
 		ps = append(ps, part{&b.keys.table, &b.keys.origin})
 	}
-	if b.dead != nil && b.dead.rows() > 0 {
+	if b.change != nil {
+		ps = append(ps, part{&b.change.table, &b.change.origin})
+	}
+	if b.audit != nil {
+		ps = append(ps, part{&b.audit.table, &b.audit.origin})
+	}
+	if b.dead != nil {
 		ps = append(ps, part{&b.dead.table, &b.dead.origin})
 	}
 	return ps
@@ -92,17 +129,8 @@ func (b *block) parts() []part {
 // Rows implements ingest.Block.
 func (b *block) Rows() int {
 	n := 0
-	if b.access != nil {
-		n += b.access.rows()
-	}
-	if b.spans != nil {
-		n += b.spans.rows()
-	}
-	if b.keys != nil {
-		n += b.keys.rows()
-	}
-	if b.dead != nil {
-		n += b.dead.rows()
+	for _, p := range b.made() {
+		n += p.rows()
 	}
 	return n
 }
@@ -110,35 +138,22 @@ func (b *block) Rows() int {
 // Bytes implements ingest.Block.
 func (b *block) Bytes() int {
 	n := 0
-	if b.access != nil {
-		n += b.access.bytes() + b.rollups.bytes()
+	if b.rollups != nil {
+		n += b.rollups.bytes()
 	}
-	if b.spans != nil {
-		n += b.spans.bytes()
-	}
-	if b.keys != nil {
-		n += b.keys.bytes()
-	}
-	if b.dead != nil {
-		n += b.dead.bytes()
+	for _, p := range b.made() {
+		n += p.bytes()
 	}
 	return n
 }
 
 // Reset implements ingest.Block.
 func (b *block) Reset() {
-	if b.access != nil {
-		b.access.reset()
+	if b.rollups != nil {
 		b.rollups.reset()
 	}
-	if b.spans != nil {
-		b.spans.reset()
-	}
-	if b.keys != nil {
-		b.keys.reset()
-	}
-	if b.dead != nil {
-		b.dead.reset()
+	for _, p := range b.made() {
+		p.reset()
 	}
 }
 
@@ -177,6 +192,16 @@ func (w *Writer) InsertKeyEvents(ctx context.Context, topic ingest.TopicConfig, 
 			e.Time = at
 		}
 		r.append(&topic, ingest.Coordinates{KafkaTime: at, Offset: int64(i)}, &e)
+	}
+	r.setPartition(0)
+	return w.insert(ctx, 0, r.name, r.input, token)
+}
+
+// InsertChanges writes changes that come from a file, as InsertKeyEvents does events.
+func (w *Writer) InsertChanges(ctx context.Context, topic ingest.TopicConfig, events []change.Event, at time.Time, token string) error {
+	r := newChangeRows()
+	for i := range events {
+		r.append(&topic, ingest.Coordinates{KafkaTime: at, Offset: int64(i)}, &events[i])
 	}
 	r.setPartition(0)
 	return w.insert(ctx, 0, r.name, r.input, token)

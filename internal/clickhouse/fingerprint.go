@@ -10,6 +10,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/audit"
+	"gatewatch/internal/change"
 	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
@@ -21,6 +23,8 @@ var identitySQL = []struct{ table, identity string }{
 	{"access_log", "' ', request_id, ' ', lower(hex(trace_id)), lower(hex(span_id))"},
 	{"span", "' ', lower(hex(trace_id)), lower(hex(span_id))"},
 	{"key_event", "' ', lower(hex(key_id))"},
+	{"change_event", "' change ', kind"},
+	{"audit_event", "' audit ', action"},
 	{"dead_letter", "' dead ', reason"},
 }
 
@@ -75,6 +79,20 @@ func (f *fingerprint) AppendSpan(c ingest.Coordinates, s *trace.Span) {
 func (f *fingerprint) AppendKeyEvent(c ingest.Coordinates, e *consumer.Event) {
 	f.begin(c)
 	f.buf = hex.AppendEncode(append(f.buf, ' '), e.KeyID[:])
+	f.add()
+}
+
+// AppendChange implements ingest.Block.
+func (f *fingerprint) AppendChange(c ingest.Coordinates, e *change.Event) {
+	f.begin(c)
+	f.buf = append(append(f.buf, " change "...), e.Kind...)
+	f.add()
+}
+
+// AppendAudit implements ingest.Block.
+func (f *fingerprint) AppendAudit(c ingest.Coordinates, e *audit.Event) {
+	f.begin(c)
+	f.buf = append(append(f.buf, " audit "...), e.Action...)
 	f.add()
 }
 

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gatewatch/internal/accesslog"
 )
@@ -196,6 +195,11 @@ func (c *Conn) migrate(ctx context.Context, to Config) ([]Migration, error) {
 			return todo[:i], fmt.Errorf("record migration %04d: %w", m.Version, err)
 		}
 	}
+	for _, q := range to.comments() {
+		if err := c.Exec(ctx, q); err != nil {
+			return todo, fmt.Errorf("comment the views: %w", err)
+		}
+	}
 	return todo, nil
 }
 
@@ -230,50 +234,10 @@ func (c *Conn) Plan(ctx context.Context) (out []string, err error) {
 			out = append(out, m.Statements...)
 			out = append(out, fmt.Sprintf("INSERT INTO %s.%s (version, name) VALUES (%d, '%s')", quoteIdent(c.config.stored()), migrationTable, m.Version, m.Name))
 		}
+		out = append(out, c.config.comments()...)
 		return nil
 	})
 	return out, err
-}
-
-// A TTL says how long a table keeps its rows; 0 is for ever.
-type TTL struct {
-	Table string
-	Keep  time.Duration
-}
-
-// ApplyRetention sets each table's TTL where it differs from what the server has.
-func (c *Conn) ApplyRetention(ctx context.Context, ttls []TTL) error {
-	return c.onNodes(func(n *Conn) error { return n.applyRetention(ctx, ttls) })
-}
-
-func (c *Conn) applyRetention(ctx context.Context, ttls []TTL) error {
-	for _, t := range ttls {
-		column := "time"
-		switch t.Table {
-		case "access_log", "span":
-			column = "toDateTime(ts)"
-		case "dead_letter":
-			column = "toDateTime(kafka_time)"
-		}
-		var engine string
-		err := c.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = ? AND name = ?", c.Database, t.Table).Scan(&engine)
-		if err != nil {
-			return fmt.Errorf("read the retention of %s: %w", t.Table, err)
-		}
-		seconds := int64(t.Keep / time.Second)
-		want := fmt.Sprintf("TTL %s + toIntervalSecond(%d)", column, seconds)
-		has := strings.Contains(engine, " TTL ")
-		switch {
-		case t.Keep == 0 && has:
-			err = c.Exec(ctx, "ALTER TABLE "+t.Table+" REMOVE TTL")
-		case t.Keep != 0 && !strings.Contains(engine, want+" "):
-			err = c.Exec(ctx, fmt.Sprintf("ALTER TABLE %s MODIFY TTL %s + toIntervalSecond(%d) SETTINGS materialize_ttl_after_modify = 0", t.Table, column, seconds))
-		}
-		if err != nil {
-			return fmt.Errorf("set the retention of %s: %w", t.Table, err)
-		}
-	}
-	return nil
 }
 
 var errNoDatabase = errors.New("clickhouse.database is empty")

@@ -48,7 +48,7 @@ func TestApplyRetention(t *testing.T) {
 	ctx := t.Context()
 	conn, _ := clickhousetest.New(t)
 	for _, keep := range []time.Duration{14 * 24 * time.Hour, 14 * 24 * time.Hour, time.Hour, 0, 0} {
-		if err := conn.ApplyRetention(ctx, []clickhouse.TTL{{"access_log", keep}, {"request_10s", keep}, {"dead_letter", keep}}); err != nil {
+		if err := conn.ApplyRetention(ctx, []clickhouse.TTL{{Table: "access_log", Keep: keep}, {Table: "request_10s", Keep: keep}, {Table: "dead_letter", Keep: keep}}); err != nil {
 			t.Fatalf("ApplyRetention(%s) = %v", keep, err)
 		}
 		var n uint64

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/histogram"
 	"gatewatch/internal/rollup"
 )
@@ -22,7 +23,9 @@ type Source string
 const (
 	SourceRequest Source = "request" // request_10s, 1m, 1h
 	SourceKey     Source = "key"     // key_1m, 1h, 1d; only requests with a key or a consumer
-	SourceRaw     Source = "access_log"
+	// SourceDimension is dimension_1h: one of its dimensions at a time.
+	SourceDimension Source = "dimension"
+	SourceRaw       Source = "access_log"
 )
 
 // Dimensions returns what a source's requests can be grouped and filtered by.
@@ -32,6 +35,8 @@ func (s Source) Dimensions() []string {
 		return []string{"service", "route", "method", "status", "error_class", "responder", "tenant", "environment"}
 	case SourceKey:
 		return []string{"key_id", "consumer", "plan", "service", "error_class", "tenant", "environment"}
+	case SourceDimension:
+		return append([]string{"service", "error_class", "tenant", "environment"}, singleDimensions...)
 	case SourceRaw:
 	}
 	return []string{
@@ -39,6 +44,24 @@ func (s Source) Dimensions() []string {
 		"key_id", "consumer", "plan", "upstream", "upstream_status", "upstream_reached", "error_evidence", "flags",
 		"node", "region", "api_version", "host", "protocol", "user_agent", "client_ip", "topic",
 	}
+}
+
+// singleDimensions are those of dimension_1h, of which a question can have one.
+var singleDimensions = []string{"node", "region", "upstream", "api_version", "plan"}
+
+// Single returns the one of dims that is a dimension of dimension_1h only, and
+// whether there is exactly one.
+func Single(dims []string) (string, bool) {
+	name := ""
+	for _, d := range dims {
+		if slices.Contains(singleDimensions, d) {
+			if name != "" && name != d {
+				return "", false
+			}
+			name = d
+		}
+	}
+	return name, name != ""
 }
 
 // dimension returns the expression of a dimension as text.
@@ -72,6 +95,8 @@ type SumsQuery struct {
 	Largest bool
 	// Limit keeps that many rows; 0 keeps all.
 	Limit int
+	// Apdex is the threshold for satisfied requests; 0 counts none.
+	Apdex time.Duration
 }
 
 // Sums answers q: over time in the order of time, else with most requests first.
@@ -90,7 +115,7 @@ func (c *Conn) Sums(ctx context.Context, q SumsQuery) ([]rollup.Row, error) {
 	for rows.Next() {
 		var r rollup.Row
 		hist := map[uint16]int64{}
-		err := rows.Scan(&r.Group, &r.Time, &r.Requests, &r.BytesIn, &r.BytesOut, &r.Timed, &r.LatencySum, &r.LatencyMax, &hist, &r.Classes, &r.FirstSeen, &r.LastSeen)
+		err := rows.Scan(&r.Group, &r.Time, &r.Requests, &r.BytesIn, &r.BytesOut, &r.Timed, &r.LatencySum, &r.LatencyMax, &hist, &r.Classes, &r.FirstSeen, &r.LastSeen, &r.Satisfied, &r.Tolerating)
 		if err != nil {
 			return nil, fmt.Errorf("sum %s: %w", q.Table, err)
 		}
@@ -98,7 +123,7 @@ func (c *Conn) Sums(ctx context.Context, q SumsQuery) ([]rollup.Row, error) {
 		if q.Step == 0 {
 			r.Time = time.Time{}
 		}
-		if q.Source == SourceRequest {
+		if q.Source == SourceRequest || q.Source == SourceDimension {
 			r.FirstSeen, r.LastSeen = time.Time{}, time.Time{}
 		}
 		list = append(list, r)
@@ -131,7 +156,7 @@ func (q SumsQuery) sql() (string, []any, error) {
 			if !slices.Contains(q.Source.Dimensions(), d) {
 				return "", nil, fmt.Errorf("%s has no dimension %q", q.Source, d)
 			}
-			list[i] = dimension(d)
+			list[i] = q.dimension(d)
 		}
 		dims = "[" + strings.Join(list, ", ") + "]"
 	}
@@ -148,17 +173,50 @@ func (q SumsQuery) sql() (string, []any, error) {
 		most, first, last = "toUInt64(0)", "min(r.first_seen)", "max(r.last_seen)"
 	case SourceRaw:
 		inner = sumsRawSQL
-	case SourceRequest:
+	case SourceRequest, SourceDimension:
+	}
+	table := q.Table
+	if q.Source == SourceDimension {
+		table = "v_" + table // of what was computed twice the newer one
 	}
 	text := strings.Replace(sumsSQL, "{{inner}}", inner, 1)
 	text = strings.NewReplacer(
-		"{{dims}}", dims, "{{step}}", step, "{{where}}", where, "{{order}}", order, "{{table}}", q.Table,
+		"{{dims}}", dims, "{{step}}", step, "{{where}}", where, "{{order}}", order, "{{table}}", table, "{{satisfied}}", q.within(0, 1), "{{tolerating}}", q.within(1, 4),
 		"{{bucket}}", bucketSQL, "{{max}}", most, "{{first_seen}}", first, "{{last_seen}}", last,
 	).Replace(text)
 	if q.Limit > 0 {
 		text += "LIMIT " + strconv.Itoa(q.Limit)
 	}
 	return text, args, nil
+}
+
+// dimension is the expression of a dimension in the source's table.
+func (q SumsQuery) dimension(name string) string {
+	if q.Source == SourceDimension && slices.Contains(singleDimensions, name) {
+		return "toString(value)"
+	}
+	return dimension(name)
+}
+
+// within counts the requests whose latency is above lower and up to upper times
+// the threshold, by the bucket edges nearest to them.
+func (q SumsQuery) within(lower, upper time.Duration) string {
+	if q.Apdex == 0 {
+		return "0"
+	}
+	high, _ := histogram.NearestEdge(uint64((upper * q.Apdex).Microseconds()))
+	low := -1
+	if lower > 0 {
+		i, _ := histogram.NearestEdge(uint64((lower * q.Apdex).Microseconds()))
+		low = int(i)
+	}
+	var failed []string
+	for _, c := range accesslog.ErrorClasses() {
+		if c.Server() {
+			failed = append(failed, quoteString(c.String()))
+		}
+	}
+	return fmt.Sprintf("if(class IN (%s), 0, arraySum(mapValues(mapFilter((k, v) -> k > %d AND k <= %d, latency_hist))))", strings.Join(failed, ", "), low, high)
 }
 
 func (q SumsQuery) timeColumn() string {
@@ -177,8 +235,19 @@ func (q SumsQuery) where() (string, []any, error) {
 			return "", nil, fmt.Errorf("%s has no dimension %q", q.Source, w.Dimension)
 		}
 		name := "where" + strconv.Itoa(i)
-		parts = append(parts, dimension(w.Dimension)+" = @"+name)
+		parts = append(parts, q.dimension(w.Dimension)+" = @"+name)
 		args = append(args, clickhouse.Named(name, w.Value))
+	}
+	if q.Source == SourceDimension {
+		dims := slices.Clone(q.By)
+		for _, w := range q.Where {
+			dims = append(dims, w.Dimension)
+		}
+		name, ok := Single(dims)
+		if !ok {
+			return "", nil, fmt.Errorf("%s answers by exactly one of %s", q.Source, strings.Join(singleDimensions, ", "))
+		}
+		parts = append(parts, "dimension = '"+name+"'")
 	}
 	if q.ErrorsOnly {
 		parts = append(parts, "error_class != 'none'")

@@ -170,7 +170,7 @@ func (a *PartitionAccount) account(e ingest.LedgerEntry) (fresh bool) {
 type rangeCount struct{ rows, distinct, offsets int64 }
 
 // rowTables are the tables that hold the rows of messages.
-var rowTables = []string{"access_log", "span", "key_event"}
+var rowTables = []string{"access_log", "span", "key_event", "change_event", "audit_event"}
 
 // verifyChunk counts the rows of ranges, which are in order and don't overlap.
 func (c *Conn) verifyChunk(ctx context.Context, a *PartitionAccount, ranges []ingest.LedgerEntry) error {
@@ -302,9 +302,9 @@ func (c *Conn) VerifyRollup(ctx context.Context) (requests int64, fault *Fault, 
 	return requests, nil, nil
 }
 
-// ledgerRequests sums the ledger's rows of topics that hold neither spans nor key events.
+// ledgerRequests sums the ledger's rows of topics that hold neither spans nor events.
 func (c *Conn) ledgerRequests(ctx context.Context) (n int64, err error) {
-	err = c.QueryRow(ctx, "SELECT toInt64(sum(rows)) FROM ledger WHERE NOT has((SELECT groupUniqArray(toString(topic)) FROM (SELECT DISTINCT topic FROM span UNION ALL SELECT DISTINCT topic FROM key_event)), topic)").Scan(&n)
+	err = c.QueryRow(ctx, "SELECT toInt64(sum(rows)) FROM ledger WHERE NOT has((SELECT groupUniqArray(toString(topic)) FROM (SELECT DISTINCT topic FROM span UNION ALL SELECT DISTINCT topic FROM key_event UNION ALL SELECT DISTINCT topic FROM change_event UNION ALL SELECT DISTINCT topic FROM audit_event)), topic)").Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("sum the ledger: %w", err)
 	}

@@ -44,4 +44,18 @@ type Retention struct {
 	Key1m      time.Duration `yaml:"key_1m"`      // default 14d
 	Key1h      time.Duration `yaml:"key_1h"`      // default 90d
 	Key1d      time.Duration `yaml:"key_1d"`      // default 3y
+
+	Dimension1h time.Duration `yaml:"dimension_1h"` // default 2y
+	Layer1m     time.Duration `yaml:"layer_1m"`     // default 14d
+	Layer1h     time.Duration `yaml:"layer_1h"`     // default 2y
+	Unusual1h   time.Duration `yaml:"unusual_1h"`   // default 1y
+
+	GatewayCounter time.Duration `yaml:"gateway_counter"` // default 30d
+	ChangeEvent    time.Duration `yaml:"change_event"`    // default 0
+	// AuditEvent is for what is neither a login nor a change of configuration.
+	AuditEvent          time.Duration `yaml:"audit_event"`          // default 90d
+	AuditAuthentication time.Duration `yaml:"audit_authentication"` // default 1y
+	AuditConfiguration  time.Duration `yaml:"audit_configuration"`  // default 3y
+	// Tenants are exceptions by tenant: its name, then fields of this section.
+	Tenants map[string]map[string]time.Duration `yaml:"tenants"`
 }

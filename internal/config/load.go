@@ -38,6 +38,8 @@ func DefaultConfig() Config {
 			AccessLog: 14 * day, Span: 7 * day, DeadLetter: 30 * day,
 			Request10s: 3 * day, Request1m: 90 * day, Request1h: 730 * day,
 			Key1m: 14 * day, Key1h: 90 * day, Key1d: 1095 * day,
+			Dimension1h: 730 * day, Layer1m: 14 * day, Layer1h: 730 * day, Unusual1h: 365 * day, GatewayCounter: 30 * day,
+			AuditEvent: 90 * day, AuditAuthentication: 365 * day, AuditConfiguration: 1095 * day,
 		},
 	}
 }

@@ -40,6 +40,16 @@ func (c *Config) Validate() error {
 	v.positive("aggregate.interval", c.Aggregate.Interval)
 	v.positive("aggregate.lateness", c.Aggregate.Lateness)
 	v.hostPort("aggregate.listen", c.Aggregate.Listen)
+	v.positive("aggregate.apdex", c.Aggregate.Apdex)
+	for i, g := range c.Aggregate.Gateways {
+		if g.Node == "" {
+			v.fault(fmt.Sprintf("aggregate.gateways[%d].node", i), "missing; write the node's name as its log has it")
+		}
+		if g.URL == "" {
+			v.fault(fmt.Sprintf("aggregate.gateways[%d].url", i), "missing; write the URL of its Prometheus endpoint or of nginx's stub_status")
+		}
+		v.url(fmt.Sprintf("aggregate.gateways[%d].url", i), g.URL)
+	}
 	v.alert()
 	v.retention()
 	v.listeners()
@@ -239,28 +249,6 @@ func (v *validator) alert() {
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
-
-func (v *validator) retention() {
-	r := &v.c.Retention
-	for _, l := range []struct {
-		name string
-		d    time.Duration
-	}{
-		{"access_log", r.AccessLog},
-		{"span", r.Span},
-		{"dead_letter", r.DeadLetter},
-		{"request_10s", r.Request10s},
-		{"request_1m", r.Request1m},
-		{"request_1h", r.Request1h},
-		{"key_1m", r.Key1m},
-		{"key_1h", r.Key1h},
-		{"key_1d", r.Key1d},
-	} {
-		if l.d != 0 && l.d < time.Hour {
-			v.fault("retention."+l.name, "%s: want at least 1h, or 0 to keep it for ever", l.d)
-		}
-	}
-}
 
 // listeners tells when two binaries on one machine would want the same address.
 func (v *validator) listeners() {

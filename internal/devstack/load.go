@@ -47,6 +47,43 @@ func (l *Load) SendHistory(ctx context.Context, h History, progress func(request
 	return l.feed.History(ctx, l.until.Add(-h.Length), l.until, l.until.Add(-h.Spans), float64(h.Requests)/h.Length.Seconds(), progress)
 }
 
+// Busiest returns the n keys with most requests, by their index in Shop.Keys.
+func (l *Load) Busiest(n int) []int { return l.feed.Busiest(n) }
+
+// Send writes the traffic of [from, to), perSecond at any hour, in which the
+// scenarios happen. Several calls go on in time.
+func (l *Load) Send(ctx context.Context, from, to time.Time, perSecond float64, scenarios ...loadgen.Scenario) error {
+	for _, s := range scenarios {
+		l.feed.Add(s)
+	}
+	for from.Before(to) {
+		end := from.Add(time.Hour)
+		if end.After(to) {
+			end = to
+		}
+		if err := l.feed.History(ctx, from, end, from, perSecond/loadgen.Shape(from), nil); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// SendShaped is Send with the shape of day and week; perSecond is the average.
+func (l *Load) SendShaped(ctx context.Context, from, to time.Time, perSecond float64, scenarios ...loadgen.Scenario) error {
+	for _, s := range scenarios {
+		l.feed.Add(s)
+	}
+	return l.feed.History(ctx, from, to, to, perSecond, nil)
+}
+
+// Extra writes what scenarios do besides the traffic, n requests in [from, to).
+func (l *Load) Extra(ctx context.Context, seed uint64, from, to time.Time, n float64, scenarios ...loadgen.Scenario) error {
+	feed := loadgen.NewFeed(l.Shop, seed, l.Account, l.stack.Broker.Addr, l.stack.config.Partitions)
+	extra := &Load{Shop: l.Shop, Account: l.Account, stack: l.stack, feed: feed}
+	return extra.Send(ctx, from, to, n/to.Sub(from).Seconds(), scenarios...)
+}
+
 // Live sends live traffic until ctx is done, beginning where the history
 // ended. Scenarios begin in the future.
 func (l *Load) Live(ctx context.Context, perSecond float64, scenarios ...loadgen.Scenario) error {

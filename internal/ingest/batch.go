@@ -73,15 +73,34 @@ func (w *worker) add(b *batch, m *Message) {
 		b.see(spans[i].Start)
 		b.block.AppendSpan(Coordinates{m.Offset, m.Time, i}, &spans[i])
 	}
+	w.addEvents(b, m)
+	b.rows += int64(len(entries) + len(spans) + w.records.Events())
+}
+
+// addEvents adds what is neither a request nor a span. Without a time of its own
+// an event happened when its message was produced.
+func (w *worker) addEvents(b *batch, m *Message) {
+	see := func(t *time.Time) {
+		if t.IsZero() {
+			*t = m.Time
+		}
+		b.see(*t)
+	}
 	for i := range w.records.KeyEvents {
 		e := &w.records.KeyEvents[i]
-		if e.Time.IsZero() {
-			e.Time = m.Time
-		}
-		b.see(e.Time)
+		see(&e.Time)
 		b.block.AppendKeyEvent(Coordinates{m.Offset, m.Time, i}, e)
 	}
-	b.rows += int64(len(entries) + len(spans) + len(w.records.KeyEvents))
+	for i := range w.records.Changes {
+		e := &w.records.Changes[i]
+		see(&e.Time)
+		b.block.AppendChange(Coordinates{m.Offset, m.Time, i}, e)
+	}
+	for i := range w.records.Audits {
+		e := &w.records.Audits[i]
+		see(&e.Time)
+		b.block.AppendAudit(Coordinates{m.Offset, m.Time, i}, e)
+	}
 }
 
 func (b *batch) see(t time.Time) {
@@ -95,9 +114,7 @@ func (b *batch) see(t time.Time) {
 
 // read decodes a message into w.records, or says why it can't be stored.
 func (w *worker) read(m *Message) error {
-	w.records.Entries.Reset()
-	w.records.Spans.Reset()
-	w.records.KeyEvents = w.records.KeyEvents[:0]
+	w.records.Reset()
 	if err := w.decode(m); err != nil {
 		return err
 	}

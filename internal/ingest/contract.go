@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/audit"
+	"gatewatch/internal/change"
 	"gatewatch/internal/consumer"
 	"gatewatch/internal/trace"
 )
@@ -112,6 +114,8 @@ type Block interface {
 	AppendEntry(c Coordinates, e *accesslog.Entry)
 	AppendSpan(c Coordinates, s *trace.Span)
 	AppendKeyEvent(c Coordinates, e *consumer.Event)
+	AppendChange(c Coordinates, e *change.Event)
+	AppendAudit(c Coordinates, e *audit.Event)
 	AppendDeadLetter(d *DeadLetter)
 	// Rows and Bytes say how large the block is, dead letters included.
 	Rows() int
@@ -146,6 +150,18 @@ type Records struct {
 	Entries   accesslog.Entries
 	Spans     trace.Spans
 	KeyEvents []consumer.Event
+	Changes   []change.Event
+	Audits    []audit.Event
+}
+
+// Events returns how many records there are besides entries and spans.
+func (r *Records) Events() int { return len(r.KeyEvents) + len(r.Changes) + len(r.Audits) }
+
+// Reset forgets all records.
+func (r *Records) Reset() {
+	r.Entries.Reset()
+	r.Spans.Reset()
+	r.KeyEvents, r.Changes, r.Audits = r.KeyEvents[:0], r.Changes[:0], r.Audits[:0]
 }
 
 // A Decoder reads one message, in whatever envelope, and normalises its

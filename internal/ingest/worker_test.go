@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/audit"
+	"gatewatch/internal/change"
 	"gatewatch/internal/consumer"
 	"gatewatch/internal/trace"
 )
@@ -123,6 +125,8 @@ type block struct {
 func (b *block) AppendEntry(c Coordinates, _ *accesslog.Entry) { b.rows = append(b.rows, c.Offset) }
 func (b *block) AppendSpan(Coordinates, *trace.Span)           {}
 func (b *block) AppendKeyEvent(Coordinates, *consumer.Event)   {}
+func (b *block) AppendChange(Coordinates, *change.Event)       {}
+func (b *block) AppendAudit(Coordinates, *audit.Event)         {}
 func (b *block) AppendDeadLetter(d *DeadLetter)                { b.dead = append(b.dead, d.Offset) }
 func (b *block) Rows() int                                     { return len(b.rows) + len(b.dead) }
 func (b *block) Bytes() int                                    { return 1000 * b.Rows() }

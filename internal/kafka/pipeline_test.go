@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/audit"
+	"gatewatch/internal/change"
 	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/trace"
@@ -50,6 +52,8 @@ func (b *tokenBlock) AppendEntry(_ ingest.Coordinates, e *accesslog.Entry) {
 }
 func (b *tokenBlock) AppendSpan(ingest.Coordinates, *trace.Span)         {}
 func (b *tokenBlock) AppendKeyEvent(ingest.Coordinates, *consumer.Event) {}
+func (b *tokenBlock) AppendChange(ingest.Coordinates, *change.Event)     {}
+func (b *tokenBlock) AppendAudit(ingest.Coordinates, *audit.Event)       {}
 func (b *tokenBlock) AppendDeadLetter(*ingest.DeadLetter)                { b.dead++ }
 func (b *tokenBlock) Rows() int                                          { return len(b.rows) + b.dead }
 func (b *tokenBlock) Bytes() int                                         { return 100 * b.Rows() }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,6 +38,9 @@ func NewFeed(shop *Shop, seed uint64, account *Account, addr string, partitions 
 
 // Add lets a scenario happen. It must not be called while History or Live runs in another goroutine.
 func (f *Feed) Add(s Scenario) { f.gen.Add(s) }
+
+// Busiest returns the n keys with most requests, by their index in Shop.Keys.
+func (f *Feed) Busiest(n int) []int { return slices.Clone(f.gen.order[:n]) }
 
 // History sends the requests that ended in [from, to), perSecond on average
 // and shaped by day and week, with their spans from spansFrom on. Kafka stamps

@@ -37,6 +37,7 @@ const (
 	upstream503
 	timeout504
 	refused
+	shed
 	outcomeCount
 )
 
@@ -57,6 +58,7 @@ var outcomes = [outcomeCount]Outcome{
 	upstream503:  {"upstream_5xx", true, false, 503, 503, 503, "-", "via_upstream"},
 	timeout504:   {"upstream_timeout", true, false, 504, 504, 504, "UT", "upstream_response_timeout"},
 	refused:      {"upstream_connect", true, false, 502, 503, 502, "UF,URX", "upstream_reset_before_response_started{connection_failure,connect_error:_111}"},
+	shed:         {"breaker_open", true, false, 503, 503, 0, "UO", "overflow"},
 }
 
 // background lists how often requests fail on an ordinary day.
@@ -93,6 +95,10 @@ type Request struct {
 	// DatabaseMS is the part of UpstreamMS spent in the service's database.
 	DatabaseMS int64
 
+	// What an incident adds, in milliseconds.
+	gatewayMS, serviceMS, databaseMS int64
+	databaseFails                    bool
+
 	outcome          int
 	object           uint64 // the id in the path
 	traceHi, traceLo uint64
@@ -117,6 +123,12 @@ func (q *Request) Status() int {
 type Scenario struct {
 	Kind     Kind
 	From, To time.Time
+
+	// Of incidents, see there.
+	Service, Route string
+	Key            int
+	Share          float64
+	MS             int64
 }
 
 // A Kind is a kind of scenario.
@@ -276,6 +288,8 @@ func (g *Generator) apply(sc *Scenario, upstream *float64) bool {
 			q.Key = &g.shop.Keys[badKey]
 			q.outcome = bad400
 		}
+	default:
+		return g.incident(sc)
 	}
 	return true
 }
@@ -298,8 +312,12 @@ func (g *Generator) finish(upstream float64) {
 	default:
 		q.UpstreamMS = max(1, int64(upstream+0.5))
 	}
-	q.LatencyMS = max(0, q.UpstreamMS) + gateway
 	q.DatabaseMS = int64(float64(max(0, q.UpstreamMS)) * (0.2 + 0.5*r.Float64()))
+	if q.UpstreamMS >= 0 {
+		q.UpstreamMS += q.serviceMS + q.databaseMS
+		q.DatabaseMS += q.databaseMS
+	}
+	q.LatencyMS = max(0, q.UpstreamMS) + gateway + q.gatewayMS
 	q.BytesIn = 380 + int64(r.IntN(200))
 	if q.Route.Method[0] == 'P' {
 		q.BytesIn += int64(math.Exp(r.NormFloat64()*0.8 + 6))

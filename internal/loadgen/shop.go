@@ -142,9 +142,24 @@ func (s *Shop) addRoute(service int, method, template string, median float64) {
 	s.Routes = append(s.Routes, rt)
 }
 
+var agents = [...]string{"okhttp/4.12.0", "python-requests/2.32.3", "axios/1.7.7", "Go-http-client/2.0", "curl/8.9.1", "Apache-HttpClient/5.3.1 (Java/21.0.4)", "shop-sdk/3.2 (iOS 18.1)", "shop-sdk/3.4 (Android 15)"}
+
+// agentOf is a user agent for a key that is made by an incident.
+func agentOf(key int) string { return agents[key%len(agents)] }
+
+// encode writes what a gateway logs of the key.
+func (k *Key) encode(agent string) {
+	common := fmt.Sprintf(`"consumer":%q,"plan":%q,"region":%q`, k.Consumer, k.Plan, k.Region)
+	k.nginx = fmt.Appendf(nil, `,"remote_addr":%q,"http_user_agent":%q,"api_key":%q,%s`, k.ip, agent, k.Secret, common)
+	remote := k.ip + ":41822"
+	if strings.Contains(k.ip, ":") {
+		remote = "[" + k.ip + "]:41822"
+	}
+	k.envoy = fmt.Appendf(nil, `,"downstream_remote_address":%q,"user-agent":%q,"x-api-key":%q,%s`, remote, agent, k.Secret, common)
+}
+
 func (s *Shop) addKey(i int, r *rand.Rand) {
 	plans := [...]string{"free", "free", "free", "free", "free", "basic", "basic", "basic", "pro", "enterprise"}
-	agents := [...]string{"okhttp/4.12.0", "python-requests/2.32.3", "axios/1.7.7", "Go-http-client/2.0", "curl/8.9.1", "Apache-HttpClient/5.3.1 (Java/21.0.4)", "shop-sdk/3.2 (iOS 18.1)", "shop-sdk/3.4 (Android 15)"}
 	c := i
 	if i >= consumerCount {
 		c = r.IntN(consumerCount)
@@ -157,13 +172,6 @@ func (s *Shop) addKey(i int, r *rand.Rand) {
 	if r.IntN(10) == 0 {
 		k.ip = fmt.Sprintf("2001:db8:%x:%x::%x", r.IntN(65536), r.IntN(65536), 1+r.IntN(65535))
 	}
-	agent := agents[r.IntN(len(agents))]
-	common := fmt.Sprintf(`"consumer":%q,"plan":%q,"region":%q`, k.Consumer, k.Plan, k.Region)
-	k.nginx = fmt.Appendf(nil, `,"remote_addr":%q,"http_user_agent":%q,"api_key":%q,%s`, k.ip, agent, k.Secret, common)
-	remote := k.ip + ":41822"
-	if strings.Contains(k.ip, ":") {
-		remote = "[" + k.ip + "]:41822"
-	}
-	k.envoy = fmt.Appendf(nil, `,"downstream_remote_address":%q,"user-agent":%q,"x-api-key":%q,%s`, remote, agent, k.Secret, common)
+	k.encode(agents[r.IntN(len(agents))])
 	s.Keys = append(s.Keys, k)
 }

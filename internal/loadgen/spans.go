@@ -55,7 +55,7 @@ func (s *Shop) AppendSpans(b []byte, q *Request) []byte {
 		return b
 	}
 	spans[2] = span{id: q.span ^ 0x5a5a00, parent: q.span ^ 0xa5a5, name: q.Route.Method + " " + q.Route.Template, kind: kindServer, start: start, end: start + q.UpstreamMS, failed: failed, status: status, method: q.Route.Method, route: q.Route.Template}
-	spans[3] = span{id: q.span ^ 0xc3c30000, parent: q.span ^ 0x5a5a00, name: "SELECT " + q.Route.Service, kind: kindClient, start: start, end: start + q.DatabaseMS, dbSystem: "postgresql", dbSummary: "SELECT " + q.Route.Service, peer: q.Route.Service + "-db"}
+	spans[3] = span{id: q.span ^ 0xc3c30000, parent: q.span ^ 0x5a5a00, name: "SELECT " + q.Route.Service, kind: kindClient, start: start, end: start + q.DatabaseMS, dbSystem: "postgresql", dbSummary: "SELECT " + q.Route.Service, peer: q.Route.Service + "-db", failed: q.databaseFails}
 	return q.appendResource(b, q.Route.Service, s.Upstreams[q.Route.service][q.Upstream], spans[2:])
 }
 

@@ -21,6 +21,9 @@ type Row struct {
 	Latency histogram.Histogram
 	// Classes counts requests by error class, "none" included.
 	Classes map[string]int64
+	// Satisfied and Tolerating are for Apdex: requests that did not fail by the
+	// service's fault within the threshold, and within four times of it.
+	Satisfied, Tolerating int64
 	// FirstSeen and LastSeen are event times; zero where the level has none.
 	FirstSeen, LastSeen time.Time
 }
@@ -33,6 +36,8 @@ func (r *Row) Add(o Row) {
 	r.Timed += o.Timed
 	r.LatencySum += o.LatencySum
 	r.LatencyMax = max(r.LatencyMax, o.LatencyMax)
+	r.Satisfied += o.Satisfied
+	r.Tolerating += o.Tolerating
 	if r.Latency == nil {
 		r.Latency = histogram.Histogram{}
 	}
@@ -49,4 +54,13 @@ func (r *Row) Add(o Row) {
 	if o.LastSeen.After(r.LastSeen) {
 		r.LastSeen = o.LastSeen
 	}
+}
+
+// Apdex returns (satisfied + tolerating / 2) / timed (Application Performance
+// Index, technical specification 1.1), and false without timed requests.
+func (r *Row) Apdex() (float64, bool) {
+	if r.Timed <= 0 {
+		return 0, false
+	}
+	return (float64(r.Satisfied) + float64(r.Tolerating)/2) / float64(r.Timed), true
 }

@@ -184,22 +184,29 @@ func (n *Normaliser) mask(e *accesslog.Entry, arena *accesslog.Arena) {
 
 // address keeps as much of the client's address as the configuration allows.
 func (n *Normaliser) address(e *accesslog.Entry) {
-	addr, err := netip.ParseAddr(e.ClientIP)
-	if err == nil && n.cfg.ClientIP != ClientIPNone {
-		addr = addr.Unmap().WithZone("")
-		if n.cfg.ClientIP == ClientIPTruncated {
-			bits := 48
-			if addr.Is4() {
-				bits = 24
-			}
-			prefix, _ := addr.Prefix(bits) // no error: the length fits
-			addr = prefix.Addr()
-		}
-		e.ClientAddr = addr
-	}
+	e.ClientAddr = n.Address(e.ClientIP)
 	if n.cfg.ClientIP != ClientIPFull {
 		e.ClientIP, e.ClientPort, e.ForwardedFor = "", 0, ""
 	}
+}
+
+// Address returns as much of an address as the configuration allows, invalid if
+// there is none.
+func (n *Normaliser) Address(text string) netip.Addr {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || n.cfg.ClientIP == ClientIPNone {
+		return netip.Addr{}
+	}
+	addr = addr.Unmap().WithZone("")
+	if n.cfg.ClientIP == ClientIPTruncated {
+		bits := 48
+		if addr.Is4() {
+			bits = 24
+		}
+		prefix, _ := addr.Prefix(bits) // no error: the length fits
+		addr = prefix.Addr()
+	}
+	return addr
 }
 
 // clip cuts s to at most n bytes without splitting a character.

@@ -14,7 +14,7 @@ FROM (
             SELECT
                 toDateTime(toStartOfInterval(ts, INTERVAL {{seconds}} SECOND, 'UTC'), 'UTC') AS time, [{{dims}}] AS dims, {{bucket}} AS bucket, toInt64(count()) AS n,
                 [{{raw_counts}}] AS c, {{raw_most}} AS most, {{raw_first}} AS first, {{raw_last}} AS last
-            FROM access_log
+            FROM {{raw}}
             WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC'){{filter}}
             GROUP BY time, dims, bucket
         )
