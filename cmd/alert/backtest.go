@@ -42,11 +42,11 @@ func runBacktest(ctx context.Context, env *daemon.Env, args []string) error {
 		return err
 	}
 	if *slos != "" {
-		if k.slos, err = loadSLOs(*slos); err != nil {
+		if k.set, err = loadSLOs(*slos); err != nil {
 			return daemon.Usage(err)
 		}
 	}
-	if len(k.slos) == 0 {
+	if len(k.set.SLOs) == 0 {
 		return daemon.Unknown(fmt.Errorf("there are no objectives: set alert.slos, or name a file with --slo"))
 	}
 	store, err := openStore(ctx, k.config)
@@ -54,11 +54,11 @@ func runBacktest(ctx context.Context, env *daemon.Env, args []string) error {
 		return err
 	}
 	defer store.Close()
-	changes, err := evaluate.Backtest(ctx, store, k.slos, begin, end, fineSince(k.config, now))
+	changes, err := evaluate.Backtest(ctx, store, k.set.SLOs, begin, end, fineSince(k.config, now))
 	if err != nil {
 		return daemon.Unreachable(clickhouse.Explain(k.config.ClickHouse, err))
 	}
-	return printBacktest(env, *output, begin, end, len(k.slos), changes)
+	return printBacktest(env, *output, begin, end, len(k.set.SLOs), changes)
 }
 
 func parseRange(from, to string, now time.Time) (begin, end time.Time, err error) {
@@ -86,17 +86,17 @@ func fineSince(c *config.Config, now time.Time) time.Time {
 }
 
 // loadSLOs reads one file or all of a folder.
-func loadSLOs(name string) ([]slo.SLO, error) {
+func loadSLOs(name string) (*slo.Set, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		list, err := slo.Load(os.DirFS(name))
-		return list, inFolder(name, err)
+		set, err := slo.Load(os.DirFS(name))
+		return set, inFolder(name, err)
 	}
-	list, err := slo.LoadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
-	return list, inFolder(filepath.Dir(name), err)
+	set, err := slo.LoadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
+	return set, inFolder(filepath.Dir(name), err)
 }
 
 type noticeJSON struct {

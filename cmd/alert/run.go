@@ -52,7 +52,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	defer store.Close()
 	reg := daemon.NewRegistry()
 	loop := evaluate.New(c.Alert, evaluate.Deps{
-		Query: store, Send: peers, SLOs: k.slos, Owners: k.owners, Runbooks: k.runbooks,
+		Query: store, Send: peers, SLOs: k.set.SLOs, Owners: k.owners, Runbooks: k.runbooks,
 		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now,
 	}, log, reg)
 	checks := []daemon.Check{
@@ -67,7 +67,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	if err := admin.Listen(); err != nil {
 		return err
 	}
-	log.Info("started", "listen", admin.Addr(), "slos", len(k.slos), "preview", c.Alert.Preview, "version", daemon.Version())
+	log.Info("started", "listen", admin.Addr(), "slos", len(k.set.SLOs), "preview", c.Alert.Preview, "version", daemon.Version())
 	return daemon.RunStages(ctx, log, shutdownTimeout,
 		daemon.Stage{Name: "evaluate", Run: func(ctx context.Context) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
