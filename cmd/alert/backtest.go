@@ -54,11 +54,11 @@ func runBacktest(ctx context.Context, env *daemon.Env, args []string) error {
 		return err
 	}
 	defer store.Close()
-	changes, err := evaluate.Backtest(ctx, store, k.set.SLOs, begin, end, fineSince(k.config, now))
+	past, err := evaluate.Backtest(ctx, store, k.set, begin, end, reach(k.config, now), nil)
 	if err != nil {
 		return daemon.Unreachable(clickhouse.Explain(k.config.ClickHouse, err))
 	}
-	return printBacktest(env, *output, begin, end, len(k.set.SLOs), changes)
+	return printBacktest(env, *output, begin, end, len(k.set.SLOs), past.Changes)
 }
 
 func parseRange(from, to string, now time.Time) (begin, end time.Time, err error) {
@@ -77,12 +77,15 @@ func parseRange(from, to string, now time.Time) (begin, end time.Time, err error
 	return begin, end, nil
 }
 
-// fineSince returns from when on windows of ten seconds are kept.
-func fineSince(c *config.Config, now time.Time) time.Time {
-	if c.Retention.Request10s <= 0 {
-		return time.Time{}
+// reach returns since when counts are kept.
+func reach(c *config.Config, now time.Time) (r evaluate.Reach) {
+	if d := c.Retention.Request10s; d > 0 {
+		r.Fine = now.Add(-d)
 	}
-	return now.Add(-c.Retention.Request10s)
+	if d := c.Retention.Request1m; d > 0 {
+		r.Minutes = now.Add(-d)
+	}
+	return r
 }
 
 // loadSLOs reads one file or all of a folder.

@@ -52,8 +52,9 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	defer store.Close()
 	reg := daemon.NewRegistry()
 	loop := evaluate.New(c.Alert, evaluate.Deps{
-		Query: store, Send: peers, SLOs: k.set.SLOs, Owners: k.owners, Runbooks: k.runbooks,
-		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now,
+		Query: store, Journal: store, Send: peers, Set: k.set, Owners: k.owners, Runbooks: k.runbooks,
+		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now, Elapsed: elapsed(),
+		Fine: c.Retention.Request10s, Minutes: c.Retention.Request1m,
 	}, log, reg)
 	checks := []daemon.Check{
 		{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
@@ -77,6 +78,12 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// elapsed returns a clock that nobody sets.
+func elapsed() func() time.Duration {
+	begin := time.Now()
+	return func() time.Duration { return time.Since(begin) }
 }
 
 // openPeers returns the client of the Alertmanagers. None are needed to preview.

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -28,15 +29,51 @@ type store struct {
 	memory
 	mark   rollup.Watermark
 	events []Event
-	fail   error // of every call
-	record error // of Record alone
+	kept   []byte // the last checkpoint
+	fail   error  // of every call
+	record error  // of Record alone
+}
+
+func (s *store) Changed(context.Context, []string, time.Time) (Change, error) {
+	to := s.mark.CompleteUntil
+	return Change{From: to.Add(-time.Minute), To: to, Seen: to}, s.fail
+}
+
+func (s *store) Signals(_ context.Context, at time.Time) (Readings, error) {
+	return Readings{At: at}, s.fail
+}
+
+func (s *store) Recorded(_ context.Context, after time.Time) (map[string]bool, error) {
+	keys := map[string]bool{}
+	for _, e := range s.events {
+		if e.At.After(after) {
+			keys[e.Key()] = true
+		}
+	}
+	return keys, s.fail
+}
+
+func (s *store) Keep(_ context.Context, c Checkpoint) error {
+	if err := errors.Join(s.fail, s.record); err != nil {
+		return err
+	}
+	b, err := json.Marshal(c)
+	s.kept = b
+	return err
+}
+
+func (s *store) Kept(context.Context) (c Checkpoint, found bool, err error) {
+	if s.kept != nil {
+		err = json.Unmarshal(s.kept, &c)
+	}
+	return c, s.kept != nil, errors.Join(err, s.fail)
 }
 
 func (s *store) Watermarks(context.Context) ([]rollup.Watermark, error) {
 	return []rollup.Watermark{s.mark}, s.fail
 }
 
-func (s *store) Counts(ctx context.Context, o slo.SLO, g rollup.Grain, from, to time.Time) ([]Point, error) {
+func (s *store) Counts(ctx context.Context, o []slo.Feed, g rollup.Grain, from, to time.Time) ([][]Point, error) {
 	if to.After(s.mark.CompleteUntil) {
 		return nil, errors.New("asked for what is not complete")
 	}
@@ -44,14 +81,14 @@ func (s *store) Counts(ctx context.Context, o slo.SLO, g rollup.Grain, from, to 
 	return list, errors.Join(err, s.fail)
 }
 
-func (s *store) Evidence(_ context.Context, _ slo.SLO, onset, to time.Time) (Evidence, error) {
+func (s *store) Evidence(_ context.Context, _ slo.Feed, _ string, onset, to time.Time) (Evidence, error) {
 	return Evidence{Now: slo.Count{Valid: 1000, Bad: 200}, From: onset, To: to}, s.fail
 }
 
 func (s *store) Firing(context.Context) ([]Restored, error) {
 	last := map[string]Event{}
 	for _, e := range s.events {
-		last[e.Status.SLO.Name] = e
+		last[e.Status.Series()] = e
 	}
 	var list []Restored
 	for _, name := range slices.Sorted(maps.Keys(last)) {
@@ -60,7 +97,7 @@ func (s *store) Firing(context.Context) ([]Restored, error) {
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, Restored{name, e.AlertID, e.Status.Severity, since, e.Labels, e.Annotations, !e.SentAt.IsZero()})
+			list = append(list, Restored{e.Status.SLO.Name, e.Status.Group, e.AlertID, e.Status.Severity, since, e.Labels, e.Annotations, !e.SentAt.IsZero(), e.At})
 		}
 	}
 	return list, s.fail
@@ -133,6 +170,7 @@ type world struct {
 	recv  *receiver
 	slos  []slo.SLO
 	loop  *Loop
+	step1 time.Duration // by which the clock of the wall has been set back
 }
 
 func newWorld(t *testing.T, now time.Time, at func(time.Time) slo.Count) *world {
@@ -153,8 +191,8 @@ func (w *world) restart() {
 	c := DefaultConfig()
 	c.DefaultOwner = "platform"
 	w.loop = New(c, Deps{
-		Query: w.store, Send: w.recv, SLOs: w.slos, Owners: new(owner.Catalog), Runbooks: books,
-		Topics: []string{"logs"}, Now: func() time.Time { return w.now },
+		Query: w.store, Journal: w.store, Send: w.recv, Set: set(w.slos...), Owners: new(owner.Catalog), Runbooks: books,
+		Topics: []string{"logs"}, Now: func() time.Time { return w.now }, Elapsed: func() time.Duration { return w.now.Add(w.step1).Sub(start) },
 	}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 
@@ -196,10 +234,7 @@ func TestLoopEqualsBacktest(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	w := newWorld(t, begin.Add(-time.Hour), outage(begin, begin.Add(12*time.Minute), 0.2))
 	w.run(begin.Add(time.Hour))
-	past, err := Backtest(t.Context(), w.store.memory, w.slos, begin.Add(-time.Hour), begin.Add(time.Hour-10*time.Second), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	past := backtest(t, w.store.memory, set(w.slos...), begin.Add(-time.Hour), begin.Add(time.Hour-10*time.Second))
 	if len(past) < 2 {
 		t.Fatalf("%d changes", len(past))
 	}
@@ -261,13 +296,17 @@ func TestAlertmanagerDown(t *testing.T) {
 	for w.now.Before(begin.Add(time.Hour)) {
 		_ = w.step(10 * time.Second)
 	}
-	if n := len(w.store.events); n != 1 || w.store.events[0].SendError != "connection refused" || !w.store.events[0].SentAt.IsZero() {
+	if n := len(w.store.events); n != 2 || w.store.events[0].SendError != "connection refused" || !w.store.events[0].SentAt.IsZero() {
 		t.Fatalf("recorded %+v", w.store.events)
+	}
+	// That alerts can't be delivered is known two minutes later, and ends with it.
+	if e := w.store.events[1]; e.Status.SLO.Name != "delivery-failing" || e.At.Sub(w.store.events[0].At) > 150*time.Second || !e.SentAt.IsZero() {
+		t.Errorf("recorded %+v", e)
 	}
 	w.recv.fail = nil
 	w.run(w.now.Add(10 * time.Second))
 	last := w.store.events[len(w.store.events)-1]
-	if len(w.store.events) != 2 || last.SendError != "" || !last.SentAt.Equal(w.now) || last.AlertID != w.store.events[0].AlertID {
+	if len(w.store.events) != 3 || last.SendError != "" || !last.SentAt.Equal(w.now) || last.AlertID != w.store.events[0].AlertID {
 		t.Errorf("after the repair: %+v", w.store.events)
 	}
 	if diff := cmp.Diff(w.recv.told, onePage[:1]); diff != "" {
@@ -275,6 +314,9 @@ func TestAlertmanagerDown(t *testing.T) {
 	}
 	// It is posted again often enough not to expire.
 	w.run(w.now.Add(time.Hour))
+	if e := w.store.events[len(w.store.events)-1]; e.Status.SLO.Name != "delivery-failing" || e.Status.State != alert.Resolved {
+		t.Errorf("an hour later: %+v", e)
+	}
 	if diff := cmp.Diff(w.recv.told, onePage[:1]); diff != "" {
 		t.Errorf("an hour later people were told (-got +want):\n%s", diff)
 	}
