@@ -208,3 +208,22 @@ func (c *Conn) Changed(ctx context.Context, topics []string, after time.Time) (e
 	}
 	return ch, nil
 }
+
+// FirstCount returns the first minute that a feed has counts of; the zero time if
+// it has none.
+func (c *Conn) FirstCount(ctx context.Context, f slo.Feed) (time.Time, error) {
+	src, err := countSourceOf(f.Group, rollup.Grain1m)
+	if err != nil {
+		return time.Time{}, err
+	}
+	where, args := narrow(f, "")
+	var n uint64
+	var first time.Time
+	if err := c.QueryRow(ctx, fmt.Sprintf("SELECT count(), min(time) FROM %s WHERE %s", src.table, where), args...).Scan(&n, &first); err != nil {
+		return first, fmt.Errorf("find the first count of %s: %w", f.Service, err)
+	}
+	if n == 0 {
+		return time.Time{}, nil
+	}
+	return first.UTC(), nil
+}

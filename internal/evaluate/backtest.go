@@ -20,20 +20,31 @@ type Replayed struct {
 // A Watch is called after each tick of a backtest, for what is drawn of it.
 type Watch func(e *Evaluator)
 
-// Backtest runs the evaluator over [from, to] and returns what would have
+// A Test is what a backtest is asked.
+type Test struct {
+	Set      *slo.Set
+	From, To time.Time
+	Reach    Reach
+	// Every is how far apart counts are, where that is more than a tick: nothing is
+	// known in between. Default: every tick.
+	Every time.Duration
+	Watch Watch // optional
+}
+
+// Backtest runs the evaluator over [From, To] and returns what would have
 // changed. Where windows of ten seconds are not kept it judges on minutes, a
-// minute apart, and from there on with the ticks of live evaluation. watch may
-// be nil.
-func Backtest(ctx context.Context, q Counter, set *slo.Set, from, to time.Time, reach Reach, watch Watch) (Replayed, error) {
-	r := replay{query: q, eval: NewEvaluator(set), watch: watch}
+// minute apart, and from there on with the ticks of live evaluation.
+func Backtest(ctx context.Context, q Counter, t Test) (Replayed, error) {
+	r := replay{query: q, eval: NewEvaluator(t.Set), watch: t.Watch, every: int64(t.Every / time.Second)}
+	from, to := t.From, t.To
 	// The first hours on fine windows look back on fine windows.
-	border := rollup.Grain1h.Window(reach.Fine.Add(time.Hour - 1)).Start
+	border := rollup.Grain1h.Window(t.Reach.Fine.Add(time.Hour - 1)).Start
 	tick := rollup.Grain10s.Window(from).Start
 	if tick.Before(border) {
 		tick = rollup.Grain1m.Window(from).Start
 	}
 	r.eval.Begin(tick)
-	if err := loadPast(ctx, q, r.eval, reach); err != nil {
+	if err := loadPast(ctx, q, r.eval, t.Reach); err != nil {
 		return Replayed{}, err
 	}
 	r.judge()
@@ -56,10 +67,14 @@ type replay struct {
 	query   Counter
 	eval    *Evaluator
 	watch   Watch
+	every   int64 // seconds
 	changes []Transition
 }
 
 func (r *replay) judge() {
+	if r.every > 0 && r.eval.tick.Unix()%r.every != 0 {
+		return
+	}
 	r.changes = append(r.changes, r.eval.Judge()...)
 	if r.watch != nil {
 		r.watch(r.eval)

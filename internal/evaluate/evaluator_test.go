@@ -108,7 +108,7 @@ func set(list ...slo.SLO) *slo.Set { return &slo.Set{SLOs: list} }
 // backtest runs objectives over counts that are kept finely for ever.
 func backtest(t *testing.T, q Counter, s *slo.Set, from, to time.Time) []Transition {
 	t.Helper()
-	got, err := Backtest(t.Context(), q, s, from, to, Reach{}, nil)
+	got, err := Backtest(t.Context(), q, Test{Set: s, From: from, To: to})
 	if err != nil {
 		t.Fatal(err)
 	}
