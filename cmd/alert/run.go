@@ -51,11 +51,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	defer store.Close()
 	reg := daemon.NewRegistry()
-	loop := evaluate.New(c.Alert, evaluate.Deps{
-		Query: store, Journal: store, Send: peers, Set: k.set, Owners: k.owners, Runbooks: k.runbooks,
-		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now, Elapsed: elapsed(),
-		Fine: c.Retention.Request10s, Minutes: c.Retention.Request1m,
-	}, log, reg)
+	loop := evaluate.New(c.Alert, k.deps(store, peers), log, reg)
 	checks := []daemon.Check{
 		{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		{Name: "evaluation", Probe: loop.Ready},
@@ -78,6 +74,15 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// deps is what a loop stands on.
+func (k *knowledge) deps(store *clickhouse.Conn, peers *alertmanager.Client) evaluate.Deps {
+	r := k.config.Retention
+	return evaluate.Deps{
+		Query: store, Journal: store, Send: peers, Observe: peers, Set: k.set, Owners: k.owners, Runbooks: k.runbooks,
+		Topics: accessLogTopics(k.config.Kafka.Topics), Now: time.Now, Elapsed: elapsed(), Fine: r.Request10s, Minutes: r.Request1m,
+	}
 }
 
 // elapsed returns a clock that nobody sets.

@@ -11,6 +11,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"gatewatch/internal/evaluate"
+	"gatewatch/internal/histogram"
 	"gatewatch/internal/rollup"
 	"gatewatch/internal/slo"
 )
@@ -226,4 +227,36 @@ func (c *Conn) FirstCount(ctx context.Context, f slo.Feed) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return first.UTC(), nil
+}
+
+// ServiceTraffic is a service's requests of some time.
+type ServiceTraffic struct {
+	Service string
+	Count   slo.Count
+	Latency histogram.Histogram // of the answers that are valid for an indicator of latency
+}
+
+// ServiceTraffic sums the requests of each service over whole hours in [from, to),
+// counted as an availability indicator says.
+func (c *Conn) ServiceTraffic(ctx context.Context, from, to time.Time, sli slo.SLI) ([]ServiceTraffic, error) {
+	valid, bad := countable(sli)
+	answered := fmt.Sprintf("NOT (%s) AND NOT (%s)", anyOf(sli.BadClasses()), anyOf(sli.ExcludedClasses()))
+	rows, err := c.Query(ctx, fmt.Sprintf(`SELECT service, sum(%s), sum(%s), sumMapIf(latency_hist, %s) FROM request_1h
+		WHERE time >= toDateTime(@from, 'UTC') AND time < toDateTime(@to, 'UTC') GROUP BY service ORDER BY service`, valid, bad, answered),
+		clickhouse.Named("from", from.Unix()), clickhouse.Named("to", to.Unix()))
+	if err != nil {
+		return nil, fmt.Errorf("sum the traffic of services: %w", err)
+	}
+	defer rows.Close()
+	var list []ServiceTraffic
+	for rows.Next() {
+		var s ServiceTraffic
+		var latency map[uint16]int64
+		if err := rows.Scan(&s.Service, &s.Count.Valid, &s.Count.Bad, &latency); err != nil {
+			return nil, fmt.Errorf("sum the traffic of services: %w", err)
+		}
+		s.Latency = histogram.Histogram(latency)
+		list = append(list, s)
+	}
+	return list, rows.Err()
 }

@@ -189,7 +189,7 @@ func TestAlertEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(incidents, []clickhouse.Incident{{
-		ID: "3f9a11bb", SLO: "p", Kind: "slo_burn", Service: "payments", Owner: "team-a", Severity: "page", Onset: at.Add(-80 * time.Second), Raised: at, Ended: at.Add(time.Minute), Sent: true,
+		ID: "3f9a11bb", SLO: "p", Kind: "slo_burn", Service: "payments", Owner: "team-a", Severity: "page", Onset: at.Add(-80 * time.Second), Raised: at, Ended: at.Add(time.Minute), Sent: true, Evidence: "{}",
 	}}); diff != "" {
 		t.Errorf("incidents (-got +want):\n%s", diff)
 	}

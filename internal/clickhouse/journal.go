@@ -168,12 +168,13 @@ type Incident struct {
 	Onset, Raised        time.Time
 	Ended                time.Time // zero: not ended
 	Sent                 bool      // an Alertmanager took it
+	Evidence             string    // JSON, of the beginning
 }
 
 // Incidents returns the alerts that were raised in [from, to), oldest first.
 func (c *Conn) Incidents(ctx context.Context, from, to time.Time) ([]Incident, error) {
 	rows, err := c.Query(ctx, `SELECT alert_id, any(slo), any(group_value), any(kind), any(service), argMax(owner, at), if(countIf(severity = 'page') > 0, 'page', 'ticket'),
-		min(at) AS raised, argMin(annotations['since'], at), argMax(to_state, at) = 'firing', max(at), max(sent_at) > toDateTime64(0, 3)
+		min(at) AS raised, argMin(annotations['since'], at), argMax(to_state, at) = 'firing', max(at), max(sent_at) > toDateTime64(0, 3), argMin(evidence, at)
 		FROM alert_event FINAL GROUP BY alert_id HAVING raised >= fromUnixTimestamp64Milli(@from, 'UTC') AND raised < fromUnixTimestamp64Milli(@to, 'UTC') ORDER BY raised, alert_id`,
 		clickhouse.Named("from", from.UnixMilli()), clickhouse.Named("to", to.UnixMilli()))
 	if err != nil {
@@ -186,7 +187,7 @@ func (c *Conn) Incidents(ctx context.Context, from, to time.Time) ([]Incident, e
 		var since string
 		var firing bool
 		var last time.Time
-		if err := rows.Scan(&i.ID, &i.SLO, &i.Group, &i.Kind, &i.Service, &i.Owner, &i.Severity, &i.Raised, &since, &firing, &last, &i.Sent); err != nil {
+		if err := rows.Scan(&i.ID, &i.SLO, &i.Group, &i.Kind, &i.Service, &i.Owner, &i.Severity, &i.Raised, &since, &firing, &last, &i.Sent, &i.Evidence); err != nil {
 			return nil, fmt.Errorf("list incidents: %w", err)
 		}
 		if i.Onset, err = time.Parse(time.RFC3339, since); err != nil {

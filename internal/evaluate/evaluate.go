@@ -48,6 +48,8 @@ type Journal interface {
 	// Keep keeps a checkpoint, Kept returns the newest, false if there is none.
 	Keep(ctx context.Context, c Checkpoint) error
 	Kept(ctx context.Context) (Checkpoint, bool, error)
+	// RecordDelivered keeps what Alertmanager did with alerts at a time.
+	RecordDelivered(ctx context.Context, at time.Time, list []Delivered) error
 }
 
 // A Change says which event times new rows have.
@@ -150,12 +152,27 @@ type Sender interface {
 	Send(ctx context.Context, alerts []Alert) error
 }
 
+// Delivered is what Alertmanager does with an alert.
+type Delivered struct {
+	AlertID string
+	State   string // active, suppressed or unprocessed
+	// Why it is suppressed: ids of silences and of alerts, names of time intervals.
+	SilencedBy, InhibitedBy, MutedBy []string
+	Receivers                        []string
+}
+
+// An Observer reads back what becomes of alerts.
+type Observer interface {
+	States(ctx context.Context) ([]Delivered, error)
+}
+
 // Deps is what a Loop stands on. A Loop sends nothing until every topic has been
 // read to its end once (catching up), nor about data that is long past.
 type Deps struct {
 	Query    Querier
 	Journal  Journal
-	Send     Sender // nil: nothing is sent
+	Send     Sender   // nil: nothing is sent
+	Observe  Observer // nil: nothing is read back
 	Set      *slo.Set
 	Owners   *owner.Catalog
 	Runbooks *runbook.Set

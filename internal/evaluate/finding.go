@@ -194,8 +194,18 @@ func (f *finding) explanation() string {
 		"short": window{slo.Span(st.Window.Short), st.Short.Valid, st.Short.Bad, st.SLO.Burn(st.Short), st.Window.Factor},
 		"now":   f.evidence.Now, "before": f.evidence.Before, "usual": st.Usual, "reach": f.reach.Name, "suspects": f.suspects,
 		"classes": f.evidence.Classes, "responders": f.evidence.Responders, "layers": f.evidence.Layers, "first_seen": f.evidence.FirstSeen,
+		"left": st.SLO.Remaining(st.Period), "notice_s": st.notice().Seconds(),
 		"owner": f.owner.Team.Name, "owner_reason": f.owner.Source, "runbook_reason": f.runbook.Reason, "runbook_others": f.runbook.Others,
 	})
+}
+
+// notice is how long the budget lasts at the burn rate of the short window.
+func (s *Status) notice() time.Duration {
+	burn, left := s.SLO.Burn(s.Short), s.SLO.Remaining(s.Period)
+	if burn <= 0 || left <= 0 {
+		return 0
+	}
+	return min(s.SLO.Period, time.Duration(left*float64(s.SLO.Period)/burn))
 }
 
 // endEvidence is what is kept of an end.

@@ -39,6 +39,8 @@ type Loop struct {
 	out     delivery
 	blind   blindness
 
+	observed observation
+
 	mu    sync.Mutex
 	fault error // of the last round, for readiness
 	ready bool
@@ -105,6 +107,7 @@ func (l *Loop) round(ctx context.Context) error {
 	if err2 := l.out.flush(ctx); err == nil {
 		err = err2
 	}
+	l.observe(ctx)
 	if err == nil && l.begun && l.eval.Tick().Sub(l.kept) >= keepEvery {
 		err = l.keep(ctx)
 	}

@@ -62,6 +62,8 @@ func (s *store) Keep(_ context.Context, c Checkpoint) error {
 	return err
 }
 
+func (s *store) RecordDelivered(context.Context, time.Time, []Delivered) error { return s.fail }
+
 func (s *store) Kept(context.Context) (c Checkpoint, found bool, err error) {
 	if s.kept != nil {
 		err = json.Unmarshal(s.kept, &c)

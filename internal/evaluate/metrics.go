@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ticks:       prometheus.NewCounter(prometheus.CounterOpts{Name: "gatewatch_alert_ticks_total", Help: "Ticks evaluated."}),
 		lastTick:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatewatch_alert_last_tick_timestamp_seconds", Help: "Event time of the last tick."}),
 		duration:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gatewatch_alert_evaluation_duration_seconds", Help: "Time that one round of evaluation took.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}),
-		errors:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatewatch_alert_errors_total", Help: "Rounds that failed, by what failed: query, record or send."}, []string{"reason"}),
+		errors:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatewatch_alert_errors_total", Help: "What failed: query, record, send or observe."}, []string{"reason"}),
 		remaining:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_alert_error_budget_remaining_ratio", Help: "Share of the error budget of the period that is left."}, []string{"slo"}),
 		burn:        prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_alert_burn_rate", Help: "How many times faster than allowed the budget is spent."}, []string{"slo", "window"}),
 		firing:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gatewatch_alert_firing", Help: "How many of the objective's alerts fire: one, or one a group."}, []string{"slo", "severity"}),
@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		age:         prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatewatch_alert_data_age_seconds", Help: "How long ago data was last complete."}),
 	}
 	reg.MustRegister(m.ticks, m.lastTick, m.duration, m.errors, m.remaining, m.burn, m.firing, m.series, m.sent, m.waiting, m.incomplete, m.undelivered, m.age)
-	for _, r := range []string{"query", "record", "send"} {
+	for _, r := range []string{"query", "record", "send", "observe"} {
 		m.errors.WithLabelValues(r)
 	}
 	return m
