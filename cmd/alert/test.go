@@ -16,9 +16,6 @@ import (
 	"gatewatch/internal/owner"
 )
 
-// testLasts is how long a test alert fires before it ends by itself.
-const testLasts = 3 * time.Minute
-
 func runTest(ctx context.Context, env *daemon.Env, args []string) error {
 	fs := daemon.Flags(env, "test", "sends a page that is marked as a test and prints the receivers that Alertmanager reports for it.",
 		"gatewatch-alert test --service payments --severity page")
@@ -65,7 +62,7 @@ func runTest(ctx context.Context, env *daemon.Env, args []string) error {
 		}
 		fmt.Fprintf(env.Stdout, "receiver  %s%s\n", n, mark)
 	}
-	fmt.Fprintf(env.Stdout, "the test ends by itself in %s\n", testLasts)
+	fmt.Fprintln(env.Stdout, "the test ends by itself, after the resolve_timeout of Alertmanager (5m if it is not set)")
 	switch {
 	case len(names) == 0:
 		return daemon.No(errors.New("Alertmanager reports no receiver for it"))
@@ -92,7 +89,7 @@ func testAlert(k *knowledge, service string, severity alert.Severity, now time.T
 	}, "\n")
 	summary, _, _ := strings.Cut(text, "\n")
 	return evaluate.Alert{
-		Labels: labels, Annotations: map[string]string{"page": text, "summary": summary, "description": summary}, StartsAt: now, EndsAt: now.Add(testLasts), GeneratorURL: c.ExternalURL,
+		Labels: labels, Annotations: map[string]string{"page": text, "summary": summary, "description": summary}, GeneratorURL: c.ExternalURL,
 	}
 }
 

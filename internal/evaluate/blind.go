@@ -74,6 +74,14 @@ func (b *blindness) age(now time.Duration) time.Duration {
 	return b.last.MeasuredAt.Sub(b.last.CompleteUntil) + b.extra + now - b.seen
 }
 
+// now returns the time by the clock that data is measured with.
+func (b *blindness) now(wall time.Time, elapsed time.Duration) time.Time {
+	if b.last.MeasuredAt.IsZero() {
+		return wall
+	}
+	return b.last.CompleteUntil.Add(b.age(elapsed))
+}
+
 // look tells when data has been incomplete for too long under an objective: a
 // page if one of them pages, for silence would look like calm. It stays silent
 // while topics are read for the first time, and for some time after a start.
@@ -98,7 +106,7 @@ func (l *Loop) look() {
 
 // turn begins or ends the alert.
 func (l *Loop) turn(blind bool) {
-	t := Transition{At: rollup.Grain10s.Window(l.deps.Now()).Start, From: alert.Inactive}
+	t := Transition{At: rollup.Grain10s.Window(l.blind.now(l.deps.Now(), l.deps.Elapsed())).Start, From: alert.Inactive}
 	t.Status.SLO = slo.SLO{Name: blindSLO, Service: "gatewatch"}
 	if blind {
 		l.blind.sever = alert.Ticket

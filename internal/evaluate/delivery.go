@@ -14,7 +14,6 @@ import (
 
 const (
 	repeat = 30 * time.Second // how often firing alerts are posted again
-	expiry = 4 * time.Minute  // after which Alertmanager resolves what is not posted again
 	again  = time.Second      // how soon a failed post is tried again
 )
 
@@ -76,7 +75,7 @@ func (d *delivery) restore(series string, r Restored, hold string) {
 func (d *delivery) fire(t Transition, a Alert, owner, evidence, hold string) {
 	name := t.Status.Series()
 	if old, ok := d.active[name]; ok && !old.held && !maps.Equal(old.Labels, a.Labels) {
-		d.endOf(old.Alert)
+		d.endOf(old.Alert, t.At)
 	}
 	e := Event{Transition: t, AlertID: t.Status.ID, Owner: owner, Labels: a.Labels, Annotations: a.Annotations, Evidence: evidence, SendError: hold}
 	d.events = append(d.events, e)
@@ -95,7 +94,7 @@ func (d *delivery) end(t Transition, page, evidence string) {
 		}
 		e.Labels, e.Annotations, e.Owner = a.Labels, a.Annotations, a.Labels["owner"]
 		if !a.held {
-			d.endOf(a.Alert)
+			d.endOf(a.Alert, t.At)
 		} else {
 			e.quiet, e.SendError = true, "its beginning was not sent"
 		}
@@ -104,8 +103,13 @@ func (d *delivery) end(t Transition, page, evidence string) {
 	d.events = append(d.events, e)
 }
 
-func (d *delivery) endOf(a Alert) {
-	a.EndsAt = d.now()
+// endOf ends an alert at a tick: a time that has passed by every clock, ours may
+// be wrong. What fires has no end for the same reason: Alertmanager ends it when
+// it is not posted again within its resolve_timeout.
+func (d *delivery) endOf(a Alert, at time.Time) {
+	if a.EndsAt = at; !at.After(a.StartsAt) {
+		a.EndsAt = a.StartsAt.Add(time.Second)
+	}
 	d.ended = append(d.ended, a)
 }
 
@@ -141,18 +145,14 @@ func (d *delivery) flush(ctx context.Context) error {
 }
 
 func (d *delivery) post(ctx context.Context) error {
-	at := d.now()
 	list := slices.Clone(d.ended)
 	for _, name := range slices.Sorted(maps.Keys(d.active)) {
 		if a := d.active[name]; !a.held {
-			a.EndsAt = at.Add(expiry)
 			list = append(list, a.Alert)
 		}
 	}
 	if d.deadman != nil && d.alive {
-		a := *d.deadman
-		a.EndsAt = at.Add(expiry)
-		list = append(list, a)
+		list = append(list, *d.deadman)
 	}
 	if d.send == nil || len(list) == 0 || !d.due && d.elapsed() < d.next {
 		d.due = false

@@ -143,7 +143,7 @@ type Alert struct {
 	Labels       map[string]string
 	Annotations  map[string]string
 	StartsAt     time.Time
-	EndsAt       time.Time
+	EndsAt       time.Time // zero while it fires
 	GeneratorURL string
 }
 

@@ -32,14 +32,24 @@ type store struct {
 	kept   []byte // the last checkpoint
 	fail   error  // of every call
 	record error  // of Record alone
+
+	change  func() Change
+	signals func(time.Time) Readings
+	reads   []time.Time // from where counts were read
 }
 
 func (s *store) Changed(context.Context, []string, time.Time) (Change, error) {
+	if s.change != nil {
+		return s.change(), s.fail
+	}
 	to := s.mark.CompleteUntil
 	return Change{From: to.Add(-time.Minute), To: to, Seen: to}, s.fail
 }
 
 func (s *store) Signals(_ context.Context, at time.Time) (Readings, error) {
+	if s.signals != nil {
+		return s.signals(at), s.fail
+	}
 	return Readings{At: at}, s.fail
 }
 
@@ -76,6 +86,7 @@ func (s *store) Watermarks(context.Context) ([]rollup.Watermark, error) {
 }
 
 func (s *store) Counts(ctx context.Context, o []slo.Feed, g rollup.Grain, from, to time.Time) ([][]Point, error) {
+	s.reads = append(s.reads, from)
 	if to.After(s.mark.CompleteUntil) {
 		return nil, errors.New("asked for what is not complete")
 	}
@@ -139,7 +150,12 @@ func (r *receiver) Send(_ context.Context, alerts []Alert) error {
 			id.WriteString(k + "=" + a.Labels[k] + ",")
 		}
 		_, known := r.active[id.String()]
-		firing := a.EndsAt.After(r.now())
+		firing := a.EndsAt.IsZero()
+		a.EndsAt = r.now().Add(5 * time.Minute) // resolve_timeout
+		if a.Labels["alertname"] == "GatewatchAlive" {
+			r.active[id.String()] = a
+			continue
+		}
 		word, _, _ := strings.Cut(a.Annotations["page"], " ")
 		switch {
 		case firing:
@@ -158,7 +174,9 @@ func (r *receiver) Send(_ context.Context, alerts []Alert) error {
 func (r *receiver) expire() {
 	for k, a := range r.active {
 		if a.EndsAt.Before(r.now()) {
-			delete(r.active, k)
+			if delete(r.active, k); a.Labels["alertname"] == "GatewatchAlive" {
+				continue
+			}
 			r.told = append(r.told, notified{a.Labels["severity"], false, "expired"})
 		}
 	}
@@ -166,17 +184,20 @@ func (r *receiver) expire() {
 
 // world is a store, a receiver and a clock, with a loop that can be killed.
 type world struct {
-	t     *testing.T
-	now   time.Time
-	store *store
-	recv  *receiver
-	slos  []slo.SLO
-	loop  *Loop
-	step1 time.Duration // by which the clock of the wall has been set back
+	t      *testing.T
+	now    time.Time
+	store  *store
+	recv   *receiver
+	slos   []slo.SLO
+	loop   *Loop
+	wall   time.Duration // by which our clock is wrong
+	config Config
 }
 
 func newWorld(t *testing.T, now time.Time, at func(time.Time) slo.Count) *world {
 	w := &world{t: t, now: now, slos: []slo.SLO{objective("a")}}
+	w.config = DefaultConfig()
+	w.config.DefaultOwner = "platform"
 	w.store = &store{memory: memory{at}, mark: rollup.Watermark{Topic: "logs", CaughtUp: true}}
 	w.recv = &receiver{now: func() time.Time { return w.now }, active: map[string]Alert{}}
 	w.restart()
@@ -190,11 +211,9 @@ func (w *world) restart() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := DefaultConfig()
-	c.DefaultOwner = "platform"
-	w.loop = New(c, Deps{
+	w.loop = New(w.config, Deps{
 		Query: w.store, Journal: w.store, Send: w.recv, Set: set(w.slos...), Owners: new(owner.Catalog), Runbooks: books,
-		Topics: []string{"logs"}, Now: func() time.Time { return w.now }, Elapsed: func() time.Duration { return w.now.Add(w.step1).Sub(start) },
+		Topics: []string{"logs"}, Now: func() time.Time { return w.now.Add(w.wall) }, Elapsed: func() time.Duration { return w.now.Sub(start) },
 	}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 
