@@ -10,7 +10,7 @@ SCALE ?= 1
 BROKERS ?= kfake,kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-alert bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ vuln: need-go ## known vulnerabilities, asked from vuln.go.dev
 bench: need-go need-node engine ## rows/s and CPU per row of ingest, and the other benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./internal/devtools/ingestbench
+
+bench-alert: need-go need-node engine ## a tick of 10,000 series and backtests of 100 objectives over 30 and 90 days; the last line is JSON
+	@go run ./internal/devtools/alertbench
 
 bench-decode: need-go ## ns, MB/s and allocations a record of each format's decoder, beside encoding/json and regexp
 	@go run ./internal/devtools/decodebench

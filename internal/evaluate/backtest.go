@@ -44,7 +44,7 @@ func Backtest(ctx context.Context, q Counter, t Test) (Replayed, error) {
 		tick = rollup.Grain1m.Window(from).Start
 	}
 	r.eval.Begin(tick)
-	if err := loadPast(ctx, q, r.eval, t.Reach); err != nil {
+	if err := LoadPast(ctx, q, r.eval, t.Reach); err != nil {
 		return Replayed{}, err
 	}
 	r.judge()

@@ -27,7 +27,7 @@ type Budget struct {
 func Budgets(ctx context.Context, q Counter, set *slo.Set, tick time.Time, reach Reach) ([]Budget, error) {
 	e := NewEvaluator(set)
 	e.Begin(tick)
-	if err := loadPast(ctx, q, e, reach); err != nil {
+	if err := LoadPast(ctx, q, e, reach); err != nil {
 		return nil, err
 	}
 	e.Judge()

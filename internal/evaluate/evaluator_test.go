@@ -166,7 +166,7 @@ func TestRestart(t *testing.T) {
 	last := first[len(first)-1].Status
 	e := NewEvaluator(slos)
 	e.Begin(middle)
-	if err := loadPast(t.Context(), m, e, Reach{}); err != nil {
+	if err := LoadPast(t.Context(), m, e, Reach{}); err != nil {
 		t.Fatal(err)
 	}
 	e.Restore("a", last.Severity, last.Since, last.ID)

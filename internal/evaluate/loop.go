@@ -242,7 +242,7 @@ func (l *Loop) load(ctx context.Context, at time.Time, cp Checkpoint) (*Evaluato
 	eval := NewEvaluator(l.deps.Set)
 	eval.Begin(at)
 	eval.Admit(cp)
-	if err := loadPast(ctx, l.deps.Query, eval, l.deps.reach(l.deps.Now())); err != nil {
+	if err := LoadPast(ctx, l.deps.Query, eval, l.deps.reach(l.deps.Now())); err != nil {
 		return nil, err
 	}
 	return eval, nil

@@ -65,6 +65,16 @@ func (l *Loop) read(ctx context.Context, to time.Time) (*batch, error) {
 	return b, nil
 }
 
+// Advance reads what is new since a time and sets it, without judging.
+func Advance(ctx context.Context, q Counter, e *Evaluator, from, to time.Time) error {
+	b, err := fetch(ctx, q, e, from, to)
+	if err != nil {
+		return err
+	}
+	b.set(e)
+	return nil
+}
+
 // fetch reads all feeds from a time on; those that are read alike at once.
 func fetch(ctx context.Context, q Counter, e *Evaluator, from, to time.Time) (*batch, error) {
 	b := &batch{spans: make([]Span, len(e.feeds)), points: make([][]Point, len(e.feeds))}
@@ -103,8 +113,8 @@ func counts(ctx context.Context, q Counter, e *Evaluator, feeds []int, s Span) (
 // chunk is how much of the past is read at once, by points of a feed.
 const chunk = 2000
 
-// loadPast reads the past of all feeds before the tick of Begin.
-func loadPast(ctx context.Context, q Counter, e *Evaluator, reach Reach) error {
+// LoadPast reads the past of all feeds before the tick of Begin.
+func LoadPast(ctx context.Context, q Counter, e *Evaluator, reach Reach) error {
 	alike := map[Span][]int{}
 	var order []Span
 	for i := range e.feeds {
