@@ -11,7 +11,7 @@ ROWS ?= 1000000
 BROKERS ?= kfake,kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-storage: need-go need-node engine ## bytes a row by column, orders of the 
 
 bench-scale: need-go need-node engine ## CPU a row with 1, 2, 4 members and 1, 2, 3 shards (ROWS=1000000)
 	@go run ./internal/devtools/ingestbench --rows '$(ROWS)' --scale
+
+bench-alert: need-go need-node engine ## a tick of 10,000 series and backtests of 100 objectives over 30 and 90 days; the last line is JSON
+	@go run ./internal/devtools/alertbench
 
 bench-decode: need-go ## ns, MB/s and allocations a record of each format's decoder, beside encoding/json and regexp
 	@go run ./internal/devtools/decodebench

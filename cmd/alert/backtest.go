@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gatewatch/internal/clickhouse"
@@ -15,50 +17,262 @@ import (
 	"gatewatch/internal/slo"
 )
 
+// backtestFlags are what a backtest is asked.
+type backtestFlags struct {
+	config, slos, against, input, svg, output, from, to *string
+	maxPages                                            *int
+}
+
+func newBacktestFlags(fs *flag.FlagSet) *backtestFlags {
+	return &backtestFlags{
+		config:   configFlag(fs),
+		slos:     fs.String("slo", "", "OpenSLO `file` or folder to try instead of the configured ones"),
+		against:  fs.String("against", "", "`file` or folder to compare with; \"current\" is the configured one"),
+		input:    fs.String("input", "", "CSV `file` with time,good,total[,group] to try --slo on; nothing else is needed"),
+		svg:      fs.String("svg", "", "write burn rates and pages into this `file`"),
+		output:   fs.String("o", "table", "table, csv, json or jsonl"),
+		from:     fs.String("from", "", "first `time`: RFC 3339, -2h or 7d (default 7d, of --input its first)"),
+		to:       fs.String("to", "", "last `time` (default now, of --input its last)"),
+		maxPages: fs.Int("max-pages", -1, "exit 1 if there are more pages than `N`"),
+	}
+}
+
 func runBacktest(ctx context.Context, env *daemon.Env, args []string) error {
 	fs := daemon.Flags(env, "backtest", "says which pages and tickets the objectives would have raised in the past; nothing is sent.",
-		"gatewatch-alert backtest --slo payments.yaml --from 7d")
-	file := configFlag(fs)
-	slos := fs.String("slo", "", "OpenSLO `file` or folder to try instead of the configured ones")
-	from := fs.String("from", "7d", "first `time`: RFC 3339, -2h or 7d")
-	to := fs.String("to", "", "last `time` (default now)")
-	output := fs.String("o", "table", "table, csv or json")
+		"gatewatch-alert backtest --slo payments.yaml --from 30d --against current --max-pages 2")
+	f := newBacktestFlags(fs)
 	if err := daemon.ParseFlags(fs, args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {
 		return daemon.Usagef("backtest takes no arguments, got %q; a file goes behind --slo", fs.Arg(0))
 	}
-	if err := daemon.CheckOutput(*output, "table", "csv", "json"); err != nil {
+	if err := daemon.CheckOutput(*f.output, "table", "csv", "json", "jsonl"); err != nil {
 		return err
 	}
-	now := time.Now()
-	begin, end, err := parseRange(*from, *to, now)
+	p, err := f.prepare(ctx, env)
 	if err != nil {
 		return err
 	}
-	k, err := load(*file, env.Getenv)
+	defer p.close()
+	result, err := p.run(ctx, p.set, *f.svg != "")
 	if err != nil {
 		return err
 	}
-	if *slos != "" {
-		if k.slos, err = loadSLOs(*slos); err != nil {
+	if p.against != nil {
+		old, err := p.run(ctx, p.against, false)
+		if err != nil {
+			return err
+		}
+		result.compare(old)
+	}
+	if *f.svg != "" {
+		if err := os.WriteFile(*f.svg, result.svg(), 0o644); err != nil {
 			return daemon.Usage(err)
 		}
 	}
-	if len(k.slos) == 0 {
-		return daemon.Unknown(fmt.Errorf("there are no objectives: set alert.slos, or name a file with --slo"))
+	if err := result.print(env, *f.output); err != nil {
+		return err
+	}
+	return result.verdict(*f.maxPages)
+}
+
+// A trial is a backtest that can be run.
+type trial struct {
+	counter      evaluate.Counter
+	set, against *slo.Set
+	from, to     time.Time
+	reach        evaluate.Reach
+	every        time.Duration
+	notes        []string
+	since        func(context.Context, *slo.Set) (map[string]time.Time, error) // first counts, by objective
+	explain      func(error) error
+	close        func()
+}
+
+// prepare reads the files and opens what counts come from.
+func (f *backtestFlags) prepare(ctx context.Context, env *daemon.Env) (*trial, error) {
+	if *f.input != "" {
+		return f.fromTable(env)
+	}
+	if *f.from == "" {
+		*f.from = "7d"
+	}
+	now := time.Now()
+	begin, end, err := parseRange(*f.from, *f.to, now)
+	if err != nil {
+		return nil, err
+	}
+	k, err := load(*f.config, env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	p := &trial{set: k.set, from: begin, to: end, reach: reach(k.config, now)}
+	if *f.slos != "" {
+		if p.set, err = loadSLOs(*f.slos); err != nil {
+			return nil, daemon.Usage(err)
+		}
+	}
+	if p.against, err = f.other(k.set, p.set); err != nil {
+		return nil, err
+	}
+	if len(p.set.SLOs) == 0 {
+		return nil, daemon.Unknown(fmt.Errorf("there are no objectives: set alert.slos, or name a file with --slo"))
 	}
 	store, err := openStore(ctx, k.config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer store.Close()
-	changes, err := evaluate.Backtest(ctx, store, k.slos, begin, end, fineSince(k.config, now))
+	p.counter, p.close = store, func() { store.Close() }
+	p.explain = func(err error) error { return daemon.Unreachable(clickhouse.Explain(k.config.ClickHouse, err)) }
+	p.since = func(ctx context.Context, set *slo.Set) (map[string]time.Time, error) {
+		return firstCounts(ctx, store, set)
+	}
+	return p, nil
+}
+
+// other returns the objectives to compare with: of the configured ones those of
+// the same names.
+func (f *backtestFlags) other(current, set *slo.Set) (*slo.Set, error) {
+	switch *f.against {
+	case "":
+		return nil, nil
+	case "current":
+		if current == nil {
+			return nil, daemon.Usagef("--against current needs a configuration, which --input goes without: name a file")
+		}
+		only := *current
+		only.SLOs = slices.DeleteFunc(slices.Clone(current.SLOs), func(s slo.SLO) bool {
+			return !slices.ContainsFunc(set.SLOs, func(o slo.SLO) bool { return o.Name == s.Name })
+		})
+		return &only, nil
+	}
+	other, err := loadSLOs(*f.against)
 	if err != nil {
-		return daemon.Unreachable(clickhouse.Explain(k.config.ClickHouse, err))
+		return nil, daemon.Usage(err)
 	}
-	return printBacktest(env, *output, begin, end, len(k.slos), changes)
+	return other, nil
+}
+
+// fromTable tries objectives on counts of a file.
+func (f *backtestFlags) fromTable(env *daemon.Env) (*trial, error) {
+	if *f.slos == "" {
+		return nil, daemon.Usagef("--input needs --slo FILE: the objective to try")
+	}
+	set, err := loadSLOs(*f.slos)
+	if err != nil {
+		return nil, daemon.Usage(err)
+	}
+	in := env.Stdin
+	if *f.input != "-" {
+		file, err := os.Open(*f.input)
+		if err != nil {
+			return nil, daemon.Usage(err)
+		}
+		defer file.Close()
+		in = file
+	}
+	t, err := evaluate.ReadTable(*f.input, in)
+	if err != nil {
+		return nil, daemon.Usage(err)
+	}
+	p := &trial{counter: t, set: set, from: t.From, to: t.To, reach: t.Reach(), every: t.Step, explain: func(err error) error { return err }, close: func() {}}
+	if p.against, err = f.other(nil, set); err != nil {
+		return nil, err
+	}
+	if *f.from != "" {
+		if p.from, err = daemon.ParseTime(*f.from, t.To); err != nil {
+			return nil, daemon.Usage(err)
+		}
+	}
+	if *f.to != "" {
+		if p.to, err = daemon.ParseTime(*f.to, t.To); err != nil {
+			return nil, daemon.Usage(err)
+		}
+	}
+	if !p.from.Before(p.to) {
+		return nil, daemon.Usagef("--from is not before --to")
+	}
+	if t.Gaps > 0 {
+		p.notes = append(p.notes, fmt.Sprintf("%d steps of %s are missing; they count as no requests", t.Gaps, t.Step))
+	}
+	p.since = func(_ context.Context, set *slo.Set) (map[string]time.Time, error) {
+		first := map[string]time.Time{}
+		for _, s := range set.SLOs {
+			first[s.Name] = t.From
+		}
+		return first, nil
+	}
+	return p, nil
+}
+
+// run backtests objectives. Each is judged from where its counts begin.
+func (p *trial) run(ctx context.Context, set *slo.Set, draw bool) (*backtestResult, error) {
+	since, err := p.since(ctx, set)
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	r := &backtestResult{from: p.from, to: p.to, set: set, since: map[string]time.Time{}, notes: slices.Clone(p.notes)}
+	for _, s := range set.SLOs {
+		switch first := since[s.Name]; {
+		case first.IsZero():
+			r.notes = append(r.notes, fmt.Sprintf("%s: not judged: there are no counts of %s in minutes", s.Name, s.Service))
+			r.since[s.Name] = p.to
+		case first.After(p.from):
+			r.notes = append(r.notes, fmt.Sprintf("%s: judged from %s on: there are no counts in minutes before", s.Name, first.UTC().Format(time.RFC3339)))
+			r.since[s.Name] = first
+		default:
+			r.since[s.Name] = p.from
+		}
+	}
+	test := evaluate.Test{Set: set, From: p.from, To: p.to, Reach: p.reach, Every: p.every}
+	if draw {
+		r.chart = newChart(p.from, p.to)
+		test.Watch = r.chart.watch
+	}
+	past, err := evaluate.Backtest(ctx, p.counter, test)
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	r.statuses = past.Statuses
+	for _, n := range evaluate.Notices(past.Changes) {
+		if !n.At.Before(r.since[n.SLO]) {
+			r.notices = append(r.notices, n)
+		}
+	}
+	return r, nil
+}
+
+// firstCounts returns since when there are counts in minutes, by objective.
+func firstCounts(ctx context.Context, store *clickhouse.Conn, set *slo.Set) (map[string]time.Time, error) {
+	first := map[string]time.Time{}
+	for _, s := range set.SLOs {
+		for _, f := range s.Feeds() {
+			at, err := store.FirstCount(ctx, f)
+			if err != nil {
+				return nil, err
+			}
+			if at.After(first[s.Name]) {
+				first[s.Name] = at
+			}
+		}
+	}
+	return first, nil
+}
+
+// errTooMany is why a review fails.
+var errTooMany = errors.New("too many pages")
+
+// verdict returns what the exit code says: too many pages, or nothing judged.
+func (r *backtestResult) verdict(maxPages int) error {
+	judged := slices.ContainsFunc(r.set.SLOs, func(s slo.SLO) bool { return r.since[s.Name].Before(r.to) })
+	if !judged {
+		return daemon.Unknown(errors.New("nothing could be judged: no counts in minutes reach back to that time"))
+	}
+	if pages := r.count("page"); maxPages >= 0 && pages > maxPages {
+		return daemon.No(fmt.Errorf("%w: %d, at most %d are wanted", errTooMany, pages, maxPages))
+	}
+	return nil
 }
 
 func parseRange(from, to string, now time.Time) (begin, end time.Time, err error) {
@@ -77,80 +291,27 @@ func parseRange(from, to string, now time.Time) (begin, end time.Time, err error
 	return begin, end, nil
 }
 
-// fineSince returns from when on windows of ten seconds are kept.
-func fineSince(c *config.Config, now time.Time) time.Time {
-	if c.Retention.Request10s <= 0 {
-		return time.Time{}
+// reach returns since when counts are kept.
+func reach(c *config.Config, now time.Time) (r evaluate.Reach) {
+	if d := c.Retention.Request10s; d > 0 {
+		r.Fine = now.Add(-d)
 	}
-	return now.Add(-c.Retention.Request10s)
+	if d := c.Retention.Request1m; d > 0 {
+		r.Minutes = now.Add(-d)
+	}
+	return r
 }
 
 // loadSLOs reads one file or all of a folder.
-func loadSLOs(name string) ([]slo.SLO, error) {
+func loadSLOs(name string) (*slo.Set, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		list, err := slo.Load(os.DirFS(name))
-		return list, inFolder(name, err)
+		set, err := slo.Load(os.DirFS(name))
+		return set, inFolder(name, err)
 	}
-	list, err := slo.LoadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
-	return list, inFolder(filepath.Dir(name), err)
-}
-
-type noticeJSON struct {
-	SLO      string     `json:"slo"`
-	Alert    string     `json:"alert"`
-	Severity string     `json:"severity"`
-	Onset    time.Time  `json:"onset"`
-	Raised   time.Time  `json:"raised"`
-	DelayS   float64    `json:"delay_s"`
-	Ended    *time.Time `json:"ended,omitempty"`
-	Requests int64      `json:"requests,omitempty"`
-	Failed   int64      `json:"failed,omitempty"`
-	Reason   string     `json:"reason"`
-}
-
-func printBacktest(env *daemon.Env, output string, begin, end time.Time, objectives int, changes []evaluate.Transition) error {
-	list := []noticeJSON{}
-	var table [][]string
-	count := map[string]int{}
-	for _, n := range evaluate.Notices(changes) {
-		j := noticeJSON{
-			n.SLO, n.ID, n.Severity.String(), n.Onset.UTC(), n.At.UTC(), n.At.Sub(n.Onset).Seconds(), nil, n.Total.Valid, n.Total.Bad, n.Reason,
-		}
-		lasted := "not ended"
-		if !n.Until.IsZero() {
-			until := n.Until.UTC()
-			j.Ended, lasted = &until, until.Sub(n.At).String()
-		}
-		count[j.Severity]++
-		list = append(list, j)
-		table = append(table, []string{j.Raised.Format(time.RFC3339), j.Severity, j.SLO, time.Duration(j.DelayS * float64(time.Second)).String(), lasted, j.Reason})
-	}
-	if output == "json" {
-		enc := json.NewEncoder(env.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{
-			"schema": "gatewatch/backtest/v1", "from": begin.UTC(), "to": end.UTC(), "objectives": objectives,
-			"pages": count["page"], "tickets": count["ticket"], "notices": list,
-		})
-	}
-	if err := daemon.WriteTable(env.Stdout, output == "csv", []string{"RAISED", "SEVERITY", "SLO", "AFTER ONSET", "LASTED", "REASON"}, table); err != nil {
-		return err
-	}
-	if output == "csv" {
-		return nil
-	}
-	_, err := fmt.Fprintf(env.Stdout, "%s and %s of %s from %s to %s\n",
-		plural(count["page"], "page"), plural(count["ticket"], "ticket"), plural(objectives, "objective"), begin.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
-	return err
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
+	set, err := slo.LoadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
+	return set, inFolder(filepath.Dir(name), err)
 }

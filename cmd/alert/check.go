@@ -33,9 +33,9 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	if err := errors.Join(k.faults(), k.runbookFaults(time.Now())); err != nil {
 		return daemon.Usage(err)
 	}
-	fmt.Fprintf(env.Stdout, "ok    %s: %d objectives, %d runbooks\n", k.config.File(), len(k.slos), len(k.runbooks.Runbooks()))
+	fmt.Fprintf(env.Stdout, "ok    %s: %d objectives, %d runbooks\n", k.config.File(), len(k.set.SLOs), len(k.runbooks.Runbooks()))
 	var rows [][]string
-	for _, s := range k.slos {
+	for _, s := range k.set.SLOs {
 		found, _ := k.runbooks.Match(signal(s))
 		if s.Runbook != "" {
 			found, _ = k.runbooks.Named(s.Runbook, signal(s))
@@ -45,6 +45,9 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	if err := daemon.WriteTable(env.Stdout, false, []string{"SLO", "TARGET", "OWNER", "WHY", "RUNBOOK", "WHY"}, rows); err != nil {
 		return err
+	}
+	for _, n := range k.set.Notes {
+		fmt.Fprintf(env.Stdout, "warn  %s\n", n)
 	}
 	for _, c := range k.owners.Conflicts() {
 		fmt.Fprintf(env.Stdout, "warn  %s\n", c)

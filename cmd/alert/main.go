@@ -27,8 +27,13 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 		Commands: []daemon.Command{
 			{Name: "run", Summary: "evaluate all objectives until stopped", Run: runRun},
 			{Name: "check", Summary: "check objectives, owners and runbooks; with --connect also ClickHouse and Alertmanager", Run: runCheck},
+			{Name: "budget", Summary: "show how much of each error budget is left, and until when", Run: runBudget},
 			{Name: "backtest", Summary: "say what the objectives would have raised in the past", Run: runBacktest},
-			{Name: "incidents", Summary: "list the alerts that were raised", Run: runIncidents},
+			{Name: "suggest", Summary: "write objectives from the traffic that was seen", Run: runSuggest},
+			{Name: "slo", Summary: "show objectives of any form as full OpenSLO", Run: runSLO},
+			{Name: "import", Summary: "convert objectives of Sloth and Pyrra", Run: runImport},
+			{Name: "incidents", Summary: "list the alerts that were raised, one's timeline, notes, and what they were worth", Run: runIncidents},
+			{Name: "test", Summary: "send a test page and say who receives it", Run: runTest},
 			{Name: "explain", Summary: "show an alert's history, its evidence and its page", Run: runExplain},
 		},
 	}

@@ -51,10 +51,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	defer store.Close()
 	reg := daemon.NewRegistry()
-	loop := evaluate.New(c.Alert, evaluate.Deps{
-		Query: store, Send: peers, SLOs: k.slos, Owners: k.owners, Runbooks: k.runbooks,
-		Topics: accessLogTopics(c.Kafka.Topics), Now: time.Now,
-	}, log, reg)
+	loop := evaluate.New(c.Alert, k.deps(store, peers), log, reg)
 	checks := []daemon.Check{
 		{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		{Name: "evaluation", Probe: loop.Ready},
@@ -67,7 +64,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	if err := admin.Listen(); err != nil {
 		return err
 	}
-	log.Info("started", "listen", admin.Addr(), "slos", len(k.slos), "preview", c.Alert.Preview, "version", daemon.Version())
+	log.Info("started", "listen", admin.Addr(), "slos", len(k.set.SLOs), "preview", c.Alert.Preview, "version", daemon.Version())
 	return daemon.RunStages(ctx, log, shutdownTimeout,
 		daemon.Stage{Name: "evaluate", Run: func(ctx context.Context) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
@@ -77,6 +74,21 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// deps is what a loop stands on.
+func (k *knowledge) deps(store *clickhouse.Conn, peers *alertmanager.Client) evaluate.Deps {
+	r := k.config.Retention
+	return evaluate.Deps{
+		Query: store, Journal: store, Send: peers, Observe: peers, Set: k.set, Owners: k.owners, Runbooks: k.runbooks,
+		Topics: accessLogTopics(k.config.Kafka.Topics), Now: time.Now, Elapsed: elapsed(), Fine: r.Request10s, Minutes: r.Request1m,
+	}
+}
+
+// elapsed returns a clock that nobody sets.
+func elapsed() func() time.Duration {
+	begin := time.Now()
+	return func() time.Duration { return time.Since(begin) }
 }
 
 // openPeers returns the client of the Alertmanagers. None are needed to preview.

@@ -28,7 +28,7 @@ func configFlag(fs *flag.FlagSet) *string {
 // knowledge is what is read from files: objectives, owners and runbooks.
 type knowledge struct {
 	config   *config.Config
-	slos     []slo.SLO
+	set      *slo.Set
 	owners   *owner.Catalog
 	runbooks *runbook.Set
 }
@@ -40,10 +40,10 @@ func load(file string, getenv func(string) string) (*knowledge, error) {
 	if err != nil {
 		return nil, daemon.Usage(err)
 	}
-	k := &knowledge{config: c, owners: new(owner.Catalog)}
+	k := &knowledge{config: c, set: new(slo.Set), owners: new(owner.Catalog)}
 	var errs []error
 	if c.Alert.SLOs != "" {
-		k.slos, err = slo.Load(os.DirFS(c.Alert.SLOs))
+		k.set, err = slo.Load(os.DirFS(c.Alert.SLOs))
 		errs = append(errs, inFolder(c.Alert.SLOs, err))
 	}
 	if c.Alert.Catalog != "" {
@@ -76,7 +76,7 @@ func (k *knowledge) faults() error {
 	if k.config.Alert.DefaultOwner == "" {
 		errs = append(errs, k.config.Fault("alert.default_owner", "missing: name who answers for what nobody else does"))
 	}
-	for _, s := range k.slos {
+	for _, s := range k.set.SLOs {
 		where := fmt.Sprintf("%s:%d: SLO %s", s.File, s.Line, s.Name)
 		if k.lookup(s).Team.Name == "" {
 			errs = append(errs, fmt.Errorf("%s has no owner: annotate it with gatewatch/owner, name its service in the catalogue, or set alert.default_owner", where))

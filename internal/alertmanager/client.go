@@ -4,6 +4,7 @@ package alertmanager
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,12 +12,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"gatewatch/internal/evaluate"
 )
@@ -64,6 +68,16 @@ func New(urls []string, auth evaluate.AlertmanagerAuth) (*Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
+	if auth.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(auth.CertFile, auth.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read alert.alertmanager_auth.cert_file: %w", err)
+		}
+		if transport.TLSClientConfig == nil {
+			transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		transport.TLSClientConfig.Certificates = []tls.Certificate{cert}
+	}
 	c := &Client{auth: auth, http: &http.Client{Timeout: timeout, Transport: transport, CheckRedirect: noRedirect}}
 	for _, u := range urls {
 		idle := make(chan struct{})
@@ -86,14 +100,59 @@ type postable struct {
 	GeneratorURL string            `json:"generatorURL,omitempty"`
 }
 
-// Encode returns the body of POST /api/v2/alerts. Labels without a value are left out.
+// What an alert may hold: receivers and proxies refuse more. The page is shorter
+// by contract; a label of traffic may be anything.
+const (
+	maxLabel      = 1024     // bytes of a value
+	maxAnnotation = 8 << 10  // bytes of a value
+	maxAlert      = 32 << 10 // bytes of all annotations
+)
+
+// bounded returns annotations within the limits: values are cut, and the longest
+// are left out last of all but the page.
+func bounded(in map[string]string) map[string]string {
+	out := make(map[string]string, len(in))
+	left := maxAlert
+	for _, k := range slices.SortedFunc(maps.Keys(in), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(len(in[a]), len(in[b])), cmp.Compare(a, b))
+	}) {
+		v := cut(in[k], min(maxAnnotation, left))
+		if v != "" || in[k] == "" {
+			out[k] = v
+			left -= len(v)
+		}
+	}
+	return out
+}
+
+// rank puts what people need first.
+func rank(name string) int {
+	if name == "page" || name == "summary" {
+		return 0
+	}
+	return 1
+}
+
+// cut shortens s to at most n bytes, at a rune's border.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// Encode returns the body of POST /api/v2/alerts. Labels without a value are left
+// out, and what is too long is cut.
 func Encode(alerts []evaluate.Alert) ([]byte, error) {
 	list := make([]postable, 0, len(alerts))
 	for _, a := range alerts {
-		p := postable{Labels: map[string]string{}, Annotations: a.Annotations, GeneratorURL: a.GeneratorURL}
+		p := postable{Labels: map[string]string{}, Annotations: bounded(a.Annotations), GeneratorURL: a.GeneratorURL}
 		for k, v := range a.Labels {
 			if v != "" {
-				p.Labels[k] = v
+				p.Labels[k] = strings.ToValidUTF8(cut(v, maxLabel), "\uFFFD")
 			}
 		}
 		if !a.StartsAt.IsZero() {
@@ -181,6 +240,9 @@ func (c *Client) do(ctx context.Context, method, target string, body []byte) ([]
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range c.auth.Headers {
+		req.Header.Set(name, value)
 	}
 	if err := c.login(req); err != nil {
 		return nil, err

@@ -10,9 +10,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"gatewatch/internal/accesslog"
-	"gatewatch/internal/alert"
 	"gatewatch/internal/evaluate"
-	"gatewatch/internal/rollup"
 	"gatewatch/internal/slo"
 	"gatewatch/internal/suspect"
 )
@@ -53,58 +51,27 @@ func countableRaw(s slo.SLI) (valid, bad string) {
 	return fmt.Sprintf("NOT (%s)", excluded), fmt.Sprintf("%s AND NOT (%s)", failed, excluded)
 }
 
-// narrow returns the condition for an objective's requests and its arguments.
-func narrow(s slo.SLO) (string, []any) {
-	where, args := "service = @service", []any{clickhouse.Named("service", s.Service)}
-	for _, by := range []struct{ column, value string }{
-		{"route", s.SLI.Route}, {"method", s.SLI.Method}, {"environment", s.SLI.Environment}, {"tenant", s.SLI.Tenant},
-	} {
+// narrow returns the condition for the requests of a feed, or of one group of
+// it, and its arguments.
+func narrow(f slo.Feed, group string) (string, []any) {
+	where, args := "service = @service", []any{clickhouse.Named("service", f.Service)}
+	by := []struct{ column, value string }{
+		{"route", f.SLI.Route}, {"method", f.SLI.Method}, {"environment", f.SLI.Environment}, {"tenant", f.SLI.Tenant},
+	}
+	switch {
+	case group == "" || group == slo.Other:
+	case f.Group == slo.ByRoute:
+		by[1].value, by[0].value, _ = strings.Cut(group, " ")
+	default:
+		by = append(by, struct{ column, value string }{string(f.Group), group})
+	}
+	for _, by := range by {
 		if by.value != "" {
 			where += fmt.Sprintf(" AND %s = @%s", by.column, by.column)
 			args = append(args, clickhouse.Named(by.column, by.value))
 		}
 	}
 	return where, args
-}
-
-// grainTable returns the rollup of a grain.
-func grainTable(g rollup.Grain) (string, error) {
-	switch g {
-	case rollup.Grain10s:
-		return "request_10s", nil
-	case rollup.Grain1m:
-		return "request_1m", nil
-	case rollup.Grain1h:
-		return "request_1h", nil
-	}
-	return "", fmt.Errorf("no rollup of grain %s", time.Duration(g))
-}
-
-// Counts implements evaluate.Querier.
-func (c *Conn) Counts(ctx context.Context, s slo.SLO, g rollup.Grain, from, to time.Time) ([]evaluate.Point, error) {
-	table, err := grainTable(g)
-	if err != nil {
-		return nil, err
-	}
-	valid, bad := countable(s.SLI)
-	where, args := narrow(s)
-	query := fmt.Sprintf(`SELECT time, sum(%s), sum(%s) FROM %s
-		WHERE %s AND time >= toDateTime(@from, 'UTC') AND time < toDateTime(@to, 'UTC')
-		GROUP BY time ORDER BY time`, valid, bad, table, where)
-	rows, err := c.Query(ctx, query, append(args, clickhouse.Named("from", from.Unix()), clickhouse.Named("to", to.Unix()))...)
-	if err != nil {
-		return nil, fmt.Errorf("count %s: %w", s.Name, err)
-	}
-	defer rows.Close()
-	var list []evaluate.Point
-	for rows.Next() {
-		var p evaluate.Point
-		if err := rows.Scan(&p.Time, &p.Valid, &p.Bad); err != nil {
-			return nil, fmt.Errorf("count %s: %w", s.Name, err)
-		}
-		list = append(list, p)
-	}
-	return list, rows.Err()
 }
 
 const (
@@ -117,35 +84,35 @@ const (
 
 // Evidence implements evaluate.Querier. It reads the raw rows: all of them, not
 // a sample, for an hour before the failure or as long as they are not too many.
-func (c *Conn) Evidence(ctx context.Context, s slo.SLO, onset, to time.Time) (evaluate.Evidence, error) {
+func (c *Conn) Evidence(ctx context.Context, f slo.Feed, group string, onset, to time.Time) (evaluate.Evidence, error) {
 	ev := evaluate.Evidence{From: onset, To: to}
-	from, err := c.comparison(ctx, s, onset)
+	from, err := c.comparison(ctx, f, onset)
 	if err != nil {
 		return ev, err
 	}
-	valid, bad := countableRaw(s.SLI)
-	where, args := narrow(s)
+	valid, bad := countableRaw(f.SLI)
+	where, args := narrow(f, group)
 	args = append(args, clickhouse.Named("from", from.UnixMilli()), clickhouse.Named("onset", onset.UnixMilli()), clickhouse.Named("to", to.UnixMilli()))
-	e := evidenceReader{conn: c, slo: s, ev: &ev, from: from, args: args, rows: fmt.Sprintf(`(SELECT ts, ts >= fromUnixTimestamp64Milli(@onset, 'UTC') AS is_now, (%s) AS is_valid, (%s) AS is_bad,
+	e := evidenceReader{conn: c, ev: &ev, from: from, args: args, rows: fmt.Sprintf(`(SELECT ts, ts >= fromUnixTimestamp64Milli(@onset, 'UTC') AS is_now, (%s) AS is_valid, (%s) AS is_bad,
 		upstream, concat(method, ' ', route) AS operation, node, region, api_version, consumer, plan, trace_id, gateway_latency_us,
 		toString(error_class) AS class, toString(responder) AS who, toString(error_evidence) AS basis
 		FROM access_log WHERE %s AND ts >= fromUnixTimestamp64Milli(@from, 'UTC') AND ts < fromUnixTimestamp64Milli(@to, 'UTC'))`, valid, bad, where)}
 	for _, read := range []func(context.Context) error{e.totals, e.cells, e.versions, e.layers} {
 		if err := read(ctx); err != nil {
-			return ev, fmt.Errorf("compare the failure of %s with before: %w", s.Name, err)
+			return ev, fmt.Errorf("compare the failure of %s with before: %w", f.Service, err)
 		}
 	}
 	return ev, nil
 }
 
 // comparison returns where the time before onset begins that is compared.
-func (c *Conn) comparison(ctx context.Context, s slo.SLO, onset time.Time) (time.Time, error) {
-	where, args := narrow(s)
+func (c *Conn) comparison(ctx context.Context, f slo.Feed, onset time.Time) (time.Time, error) {
+	where, args := narrow(f, "")
 	var n int64
 	err := c.QueryRow(ctx, "SELECT sum(requests) FROM request_1m WHERE "+where+" AND time >= toDateTime(@from, 'UTC') AND time < toDateTime(@onset, 'UTC')",
 		append(args, clickhouse.Named("from", onset.Add(-comparison).Unix()), clickhouse.Named("onset", onset.Unix()))...).Scan(&n)
 	if err != nil {
-		return onset, fmt.Errorf("count the requests before the failure of %s: %w", s.Name, err)
+		return onset, fmt.Errorf("count the requests before the failure of %s: %w", f.Service, err)
 	}
 	width := comparison
 	if n > maxRows {
@@ -157,7 +124,6 @@ func (c *Conn) comparison(ctx context.Context, s slo.SLO, onset time.Time) (time
 // An evidenceReader fills in an Evidence.
 type evidenceReader struct {
 	conn *Conn
-	slo  slo.SLO
 	ev   *evaluate.Evidence
 	from time.Time
 	rows string // sub-query of an objective's rows
@@ -291,141 +257,4 @@ func (e *evidenceReader) layers(ctx context.Context) error {
 		e.ev.Sampled = min(1, float64(n[1])/float64(e.ev.Now.Valid))
 	}
 	return nil
-}
-
-// Firing implements evaluate.Querier.
-func (c *Conn) Firing(ctx context.Context) ([]evaluate.Restored, error) {
-	rows, err := c.Query(ctx, `SELECT slo, argMax(alert_id, at) AS id, argMax(severity, at), argMax(annotations['since'], at), argMax(to_state, at) AS state,
-		argMax(labels, at), argMax(annotations, at), argMax(sent_at, (at, sent_at)) > toDateTime64(0, 3)
-		FROM alert_event GROUP BY slo HAVING state = 'firing' ORDER BY slo`)
-	if err != nil {
-		return nil, fmt.Errorf("read alerts: %w", err)
-	}
-	defer rows.Close()
-	var list []evaluate.Restored
-	for rows.Next() {
-		var r evaluate.Restored
-		var severity, since, state string
-		if err := rows.Scan(&r.SLO, &r.ID, &severity, &since, &state, &r.Labels, &r.Annotations, &r.Sent); err != nil {
-			return nil, fmt.Errorf("read alerts: %w", err)
-		}
-		if r.Severity, err = alert.ParseSeverity(severity); err != nil {
-			return nil, fmt.Errorf("read alert %s: %w", r.ID, err)
-		}
-		if r.Since, err = time.Parse(time.RFC3339, since); err != nil {
-			return nil, fmt.Errorf("read alert %s: %w", r.ID, err)
-		}
-		list = append(list, r)
-	}
-	return list, rows.Err()
-}
-
-// Record implements evaluate.Querier. The same events recorded twice, by two
-// instances or after a restart, are kept once. An event that was recorded as not
-// sent is recorded again when it has been; AlertEvents gives the later one.
-func (c *Conn) Record(ctx context.Context, events []evaluate.Event) error {
-	var token strings.Builder
-	for _, e := range events {
-		fmt.Fprintf(&token, "%s/%d/%s/%s/%t ", e.AlertID, e.At.Unix(), e.Status.State, e.Status.Severity, e.SentAt.IsZero())
-	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": token.String()}))
-	b, err := c.PrepareBatch(ctx, "INSERT INTO alert_event (at, alert_id, slo, service, owner, severity, from_state, to_state, labels, annotations, evidence, sent_at, send_error)")
-	if err != nil {
-		return fmt.Errorf("record alerts: %w", err)
-	}
-	defer b.Close()
-	for _, e := range events {
-		severity := e.Status.Severity
-		if severity == alert.None {
-			severity = e.FromSever
-		}
-		labels, annotations := e.Labels, e.Annotations
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		sent := e.SentAt
-		if sent.IsZero() {
-			sent = time.Unix(0, 0)
-		}
-		err := b.Append(e.At, e.AlertID, e.Status.SLO.Name, e.Status.SLO.Service, e.Owner, severity.String(),
-			string(e.From), string(e.Status.State), labels, annotations, e.Evidence, sent, e.SendError)
-		if err != nil {
-			return fmt.Errorf("record alert %s: %w", e.AlertID, err)
-		}
-	}
-	if err := b.Send(); err != nil {
-		return fmt.Errorf("record alerts: %w", err)
-	}
-	return nil
-}
-
-// An AlertEvent is one recorded change of an alert.
-type AlertEvent struct {
-	At                                                         time.Time
-	ID, SLO, Service, Owner, Severity, From, To, Evidence, Err string
-	Annotations                                                map[string]string
-	SentAt                                                     time.Time
-}
-
-// AlertEvents returns the changes of the alert whose id begins with id, oldest
-// first; of the newest alert if id is empty.
-func (c *Conn) AlertEvents(ctx context.Context, id string) ([]AlertEvent, error) {
-	rows, err := c.Query(ctx, `SELECT at, alert_id, slo, service, owner, severity, from_state, to_state, evidence, send_error, annotations, sent_at
-		FROM alert_event WHERE alert_id = (SELECT argMax(alert_id, at) FROM alert_event WHERE startsWith(alert_id, @id))
-		ORDER BY at, sent_at DESC LIMIT 1 BY at, to_state, severity`, clickhouse.Named("id", id))
-	if err != nil {
-		return nil, fmt.Errorf("read alert %s: %w", id, err)
-	}
-	defer rows.Close()
-	var list []AlertEvent
-	for rows.Next() {
-		var e AlertEvent
-		if err := rows.Scan(&e.At, &e.ID, &e.SLO, &e.Service, &e.Owner, &e.Severity, &e.From, &e.To, &e.Evidence, &e.Err, &e.Annotations, &e.SentAt); err != nil {
-			return nil, fmt.Errorf("read alert %s: %w", id, err)
-		}
-		list = append(list, e)
-	}
-	return list, rows.Err()
-}
-
-// An Incident is the life of one alert as it was recorded.
-type Incident struct {
-	ID, SLO, Service, Owner string
-	Severity                string // the highest
-	Onset, Raised           time.Time
-	Ended                   time.Time // zero: not ended
-	Sent                    bool      // an Alertmanager took it
-}
-
-// Incidents returns the alerts that were raised in [from, to), oldest first.
-func (c *Conn) Incidents(ctx context.Context, from, to time.Time) ([]Incident, error) {
-	rows, err := c.Query(ctx, `SELECT alert_id, any(slo), any(service), argMax(owner, at), if(countIf(severity = 'page') > 0, 'page', 'ticket'),
-		min(at) AS raised, argMin(annotations['since'], at), argMax(to_state, at) = 'firing', max(at), max(sent_at) > toDateTime64(0, 3)
-		FROM alert_event GROUP BY alert_id HAVING raised >= fromUnixTimestamp64Milli(@from, 'UTC') AND raised < fromUnixTimestamp64Milli(@to, 'UTC') ORDER BY raised, alert_id`,
-		clickhouse.Named("from", from.UnixMilli()), clickhouse.Named("to", to.UnixMilli()))
-	if err != nil {
-		return nil, fmt.Errorf("list incidents: %w", err)
-	}
-	defer rows.Close()
-	var list []Incident
-	for rows.Next() {
-		var i Incident
-		var since string
-		var firing bool
-		var last time.Time
-		if err := rows.Scan(&i.ID, &i.SLO, &i.Service, &i.Owner, &i.Severity, &i.Raised, &since, &firing, &last, &i.Sent); err != nil {
-			return nil, fmt.Errorf("list incidents: %w", err)
-		}
-		if i.Onset, err = time.Parse(time.RFC3339, since); err != nil {
-			return nil, fmt.Errorf("list incident %s: %w", i.ID, err)
-		}
-		if !firing {
-			i.Ended = last
-		}
-		list = append(list, i)
-	}
-	return list, rows.Err()
 }

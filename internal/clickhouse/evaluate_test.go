@@ -53,15 +53,16 @@ func TestEvaluateQueries(t *testing.T) {
 	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
 	sum := func(s slo.SLO, g rollup.Grain, from, to time.Time) (sum slo.Count, n int) {
 		t.Helper()
-		points, err := conn.Counts(t.Context(), s, g, from, to)
+		points, err := conn.Counts(t.Context(), s.Feeds(), g, from, to)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range points {
+		n = len(points[0])
+		for _, p := range points[0] {
 			sum.Valid += p.Valid
 			sum.Bad += p.Bad
 		}
-		return sum, len(points)
+		return sum, n
 	}
 	route, live, all, lax, fast := s, s, s, s, s
 	route.SLI.Route, route.SLI.Method = "/b", "POST"
@@ -102,7 +103,7 @@ func TestEvidence(t *testing.T) {
 	end := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
 	fillFailure(t, conn, end)
 	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
-	ev, err := conn.Evidence(t.Context(), s, end.Add(-10*time.Minute), end)
+	ev, err := conn.Evidence(t.Context(), s.Feeds()[0], "", end.Add(-10*time.Minute), end)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,9 +171,13 @@ func TestAlertEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []evaluate.Restored{{SLO: "p", ID: "3f9a11bb", Severity: alert.Page, Since: at.Add(-80 * time.Second), Labels: e.Labels, Annotations: e.Annotations, Sent: true}}
+	want := []evaluate.Restored{{SLO: "p", ID: "3f9a11bb", Severity: alert.Page, Since: at.Add(-80 * time.Second), Labels: e.Labels, Annotations: e.Annotations, Sent: true, At: at}}
 	if diff := cmp.Diff(firing, want); diff != "" {
 		t.Errorf("firing (-got +want):\n%s", diff)
+	}
+	keys, err := conn.Recorded(t.Context(), at.Add(-time.Second))
+	if err != nil || len(keys) != 1 || !keys[e.Key()] {
+		t.Errorf("recorded %v (%v), want %s", keys, err, e.Key())
 	}
 	e.At, e.From, e.FromSever = at.Add(time.Minute), alert.Firing, alert.Page
 	e.Status.State, e.Status.Severity = alert.Resolved, alert.None
@@ -185,8 +190,141 @@ func TestAlertEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(incidents, []clickhouse.Incident{{
-		ID: "3f9a11bb", SLO: "p", Service: "payments", Owner: "team-a", Severity: "page", Onset: at.Add(-80 * time.Second), Raised: at, Ended: at.Add(time.Minute), Sent: true,
+		ID: "3f9a11bb", SLO: "p", Kind: "slo_burn", Service: "payments", Owner: "team-a", Severity: "page", Onset: at.Add(-80 * time.Second), Raised: at, Ended: at.Add(time.Minute), Sent: true, Evidence: "{}",
 	}}); diff != "" {
 		t.Errorf("incidents (-got +want):\n%s", diff)
+	}
+}
+
+// TestCountsByGroup: each dimension adds up to the whole, from the rollup that has it.
+func TestCountsByGroup(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	end := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
+	fillFailure(t, conn, end)
+	slow := slo.SLI{Kind: slo.Latency, Threshold: 100 * time.Millisecond}
+	feeds := []slo.Feed{
+		{Service: "payments", Group: slo.ByRoute},
+		{Service: "payments", Group: slo.ByConsumer},
+		{Service: "payments", Group: slo.ByPlan},
+		{Service: "payments", Group: slo.ByRegion},
+		{Service: "payments", Group: slo.ByRegion, SLI: slow},
+		{Service: "nowhere", Group: slo.ByRegion},
+	}
+	for _, g := range []rollup.Grain{rollup.Grain1m, rollup.Grain1h} {
+		points, err := conn.Counts(t.Context(), feeds, g, end.Add(-2*time.Hour), end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		groups := make([]map[string]slo.Count, len(feeds))
+		for i, list := range points {
+			groups[i] = map[string]slo.Count{}
+			for k, p := range list {
+				if k > 0 && p.Time.Before(list[k-1].Time) {
+					t.Fatalf("feed %d is not in the order of time", i)
+				}
+				c := groups[i][p.Group]
+				groups[i][p.Group] = slo.Count{Valid: c.Valid + p.Valid, Bad: c.Bad + p.Bad}
+			}
+		}
+		whole := slo.Count{Valid: 6480, Bad: 300}
+		want := []map[string]slo.Count{
+			{"GET /a": {Valid: 2880}, "POST /b": {Valid: 3600, Bad: 300}},
+			groups[1], {"gold": whole}, {"eu": whole}, {"eu": {Valid: 6180, Bad: 3300}}, {},
+		}
+		if diff := cmp.Diff(groups, want); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", time.Duration(g), diff)
+		}
+		var sum slo.Count
+		for _, c := range groups[1] {
+			sum.Valid += c.Valid
+			sum.Bad += c.Bad
+		}
+		if len(groups[1]) != 7 || sum != whole {
+			t.Errorf("%d consumers, together %+v", len(groups[1]), sum)
+		}
+	}
+	if _, err := conn.Counts(t.Context(), feeds[3:4], rollup.Grain10s, end.Add(-time.Hour), end); err == nil {
+		t.Error("regions are kept by ten seconds")
+	}
+	ev, err := conn.Evidence(t.Context(), feeds[0], "POST /b", end.Add(-10*time.Minute), end)
+	if err != nil || ev.Now != (slo.Count{Valid: 300, Bad: 300}) {
+		t.Errorf("evidence of one route: %+v (%v)", ev.Now, err)
+	}
+}
+
+// TestCheckpoint: the newest one comes back.
+func TestCheckpoint(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	if _, found, err := conn.Kept(t.Context()); found || err != nil {
+		t.Fatalf("in an empty store: %t, %v", found, err)
+	}
+	tick := time.Now().UTC().Truncate(10 * time.Second)
+	for _, at := range []time.Time{tick.Add(-time.Minute), tick, tick.Add(-2 * time.Minute)} {
+		if err := conn.Keep(t.Context(), evaluate.Checkpoint{Tick: at, Groups: map[string][]string{"a": {"GET /x'"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, found, err := conn.Kept(t.Context())
+	if err != nil || !found {
+		t.Fatal(found, err)
+	}
+	if diff := cmp.Diff(got, evaluate.Checkpoint{Tick: tick, Groups: map[string][]string{"a": {"GET /x'"}}}); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+}
+
+// TestSignals reads every kind of signal from rows that have it.
+func TestSignals(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	at := time.Now().UTC().Truncate(time.Hour).Add(-24*time.Hour + 5*time.Minute)
+	for _, q := range []string{
+		// Eight consumers whose credentials are refused for four minutes; one of them was fine an hour ago.
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer, plan, node, api_version, key_id)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 100 * toInt64(number) - 1, 'UTC') AS t, t, 'shop', '/v1/cart', 'GET', if(number < 2400, 'client_auth', 'none'), concat('c', toString(number %% 8)), 'gold', 'n1', 'v1', unhex('4bf92f3577b34da6a3ce929d0e0e4736')
+		FROM numbers(36000)`,
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class) SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 'pay', '/v1/pay', 'POST', if(number < 30, 'breaker_open', 'none') FROM numbers(3600)`,
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class) SELECT fromUnixTimestamp64Milli(%[1]d - 3600000 - 1000 * toInt64(number), 'UTC') AS t, t, 'mute', '/', 'GET', 'none' FROM numbers(600)`,
+		`INSERT INTO span (ts, kafka_time, service, kind) SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 'mute', 'server' FROM numbers(300)`,
+		`INSERT INTO ledger (topic, messages, dead, rows, last_kafka_time, written_at) SELECT 'logs', 1000, 50, 950, fromUnixTimestamp64Milli(%[1]d - 60000, 'UTC'), fromUnixTimestamp64Milli(%[1]d, 'UTC')`,
+		`INSERT INTO dead_letter (topic, kafka_time, reason) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d - 60000, 'UTC'), 'json' FROM numbers(50)`,
+		`INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d, 'UTC'), fromUnixTimestamp64Milli(%[1]d - 300000, 'UTC'), 7, true`,
+	} {
+		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := conn.Signals(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := evaluate.NewSignals(evaluate.SignalsConfig{
+		Quotas: map[string]int64{"gold": 5000}, Sunsets: []evaluate.SunsetConfig{{Service: "shop", Version: "v1", Date: at.AddDate(0, 0, 10).Format(time.DateOnly)}},
+	})
+	got := map[string]string{}
+	for _, tr := range s.Judge(at, &r) {
+		if old := got[tr.Status.SLO.Name]; old == "" {
+			got[tr.Status.SLO.Name] = tr.Status.Group + ": " + tr.Status.Signal.Headline
+		}
+	}
+	for name, want := range map[string]string{
+		"client-errors":  "shop error_class=client_auth: client_auth for 8 of 8 consumers (80.0 % of requests, usual 0 %)",
+		"breaker-open":   "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
+		"logging-gap":    "mute: traces come, the access log does not",
+		"dead-letters":   "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
+		"version-sunset": "shop version=v1: 1 keys still call version v1, which ends in 9 days",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+	if len(r.Traffic) == 0 || len(r.Hours) == 0 || len(r.Periods) == 0 {
+		t.Errorf("traffic %d, hours %d, periods %d", len(r.Traffic), len(r.Hours), len(r.Periods))
+	}
+	ch, err := conn.Changed(t.Context(), []string{"logs"}, at.Add(-time.Minute))
+	if err != nil || ch.Seen.IsZero() {
+		t.Errorf("changed: %+v (%v)", ch, err)
+	}
+	if ch, err = conn.Changed(t.Context(), []string{"logs"}, at.Add(time.Minute)); err != nil || !ch.Seen.IsZero() {
+		t.Errorf("nothing has changed: %+v (%v)", ch, err)
 	}
 }

@@ -88,7 +88,7 @@ func (c *Conn) judgeHours(ctx context.Context, hour time.Time) ([]anomaly.Findin
 		if q.kind == "key" {
 			service = "''"
 		}
-		if err := c.readHours(ctx, subjects, q.kind, hour, fmt.Sprintf(`SELECT %[1]s AS name, toString(tenant) AS tenant, %[4]s AS of, r.time AS time, sum(r.requests),
+		if err := c.readSubjectHours(ctx, subjects, q.kind, hour, fmt.Sprintf(`SELECT %[1]s AS name, toString(tenant) AS tenant, %[4]s AS of, r.time AS time, sum(r.requests),
 			sumMapIf(map(toString(error_class), r.requests), error_class != 'none'), sumMap(r.latency_hist)
 			FROM %[2]s AS r WHERE %[3]s%[5]s AND r.time >= toDateTime(@oldest, 'UTC') GROUP BY name, tenant, of, time`, q.name, q.tables, in, service, q.group)); err != nil {
 			return nil, err
@@ -131,7 +131,7 @@ func (c *Conn) judgeHours(ctx context.Context, hour time.Time) ([]anomaly.Findin
 	return found, nil
 }
 
-func (c *Conn) readHours(ctx context.Context, subjects map[anomaly.Subject]*judged, kind string, hour time.Time, query string) error {
+func (c *Conn) readSubjectHours(ctx context.Context, subjects map[anomaly.Subject]*judged, kind string, hour time.Time, query string) error {
 	rows, err := c.Query(ctx, query, clickhouse.Named("hour", hour.Unix()), clickhouse.Named("oldest", hour.AddDate(0, 0, -7*historyWeeks-1).Unix()))
 	if err != nil {
 		return err

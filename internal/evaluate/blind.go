@@ -1,7 +1,6 @@
 package evaluate
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,63 +13,134 @@ import (
 	"gatewatch/internal/slo"
 )
 
-// blindSLO stands in place of an objective in the alert that says that none can be judged.
-const blindSLO = "data-incomplete"
+// What stands in place of an objective in the alerts that say that none can be
+// judged, and that none can be delivered.
+const (
+	blindSLO    = "data-incomplete"
+	deliverySLO = "delivery-failing"
+)
+
+const (
+	unsure = 2 * time.Minute // after which data counts as incomplete
+	mute   = 2 * time.Minute // after which failing posts are an alert
+)
 
 // A blindness is how long objectives can't be judged, for want of complete data.
+// Clocks may be set while this runs: how old data is comes from the process that
+// measures it, and from a clock that nobody sets.
 type blindness struct {
-	last  rollup.Watermark // newest that is known
-	since time.Time        // while its alert fires
-	id    string
+	started time.Duration
+	newest  rollup.Watermark // that was measured
+	at      time.Duration    // when it came
+	last    rollup.Watermark // newest that is trusted
+	seen    time.Duration    // when that came
+	extra   time.Duration    // how old it was then, if it is the first
+	trusted bool
+	since   time.Time // while its alert fires
+	sever   alert.Severity
+	id      string
+	mute    time.Time // while the alert on deliveries fires
+	muteID  string
 }
 
-// look pages when data has been incomplete for too long under an objective that
-// pages: silence would look like calm. It stays silent while topics are read
-// for the first time, and for some time after a start.
-func (l *Loop) look(ctx context.Context, complete rollup.Watermark) {
-	now := l.deps.Now()
-	if complete.CaughtUp {
-		l.blind.last = complete
-	}
-	last := l.blind.last.CompleteUntil
-	if last.IsZero() {
+// see takes a measurement. It is not trusted when it is in the future and has
+// jumped there: the clock of the process that measures was set forward, and what
+// looks complete is not.
+func (b *blindness) see(w rollup.Watermark, wall time.Time, now time.Duration) {
+	if !w.CaughtUp || w.MeasuredAt.Equal(b.newest.MeasuredAt) {
 		return
 	}
-	l.m.age.Set(now.Sub(last).Seconds())
-	blind := now.Sub(last) > stale && now.Sub(l.started) > stale && slices.ContainsFunc(l.deps.SLOs, pages)
-	if blind == !l.blind.since.IsZero() {
+	future := w.CompleteUntil.After(wall.Add(ahead))
+	first := b.newest.MeasuredAt.IsZero()
+	jump := w.MeasuredAt.Sub(b.newest.MeasuredAt) - (now - b.at)
+	switch {
+	case !future:
+		b.trusted = true
+	case first || jump > ahead:
+		b.trusted = false
+	}
+	b.newest, b.at = w, now
+	if !b.trusted {
 		return
 	}
-	t := Transition{At: rollup.Grain10s.Window(now).Start, From: alert.Inactive}
+	if b.extra = 0; first {
+		b.extra = max(0, wall.Sub(w.MeasuredAt))
+	}
+	b.last, b.seen = w, now
+}
+
+// age returns how long ago data was last complete.
+func (b *blindness) age(now time.Duration) time.Duration {
+	return b.last.MeasuredAt.Sub(b.last.CompleteUntil) + b.extra + now - b.seen
+}
+
+// now returns the time by the clock that data is measured with.
+func (b *blindness) now(wall time.Time, elapsed time.Duration) time.Time {
+	if b.last.MeasuredAt.IsZero() {
+		return wall
+	}
+	return b.last.CompleteUntil.Add(b.age(elapsed))
+}
+
+// look tells when data has been incomplete for too long under an objective: a
+// page if one of them pages, for silence would look like calm. It stays silent
+// while topics are read for the first time, and for some time after a start.
+func (l *Loop) look() {
+	now := l.deps.Elapsed()
+	if l.blind.newest.MeasuredAt.IsZero() {
+		return
+	}
+	old := l.blind.age(now)
+	if l.blind.last.MeasuredAt.IsZero() {
+		old = now - l.blind.started
+	}
+	l.m.age.Set(old.Seconds())
+	incomplete := old > unsure || !l.blind.trusted
+	l.m.incomplete.Set(map[bool]float64{true: 1}[incomplete])
+	l.out.alive = l.begun && !incomplete
+	blind := old > stale && len(l.deps.Set.SLOs) > 0 && (now-l.blind.started > stale || !l.blind.since.IsZero())
+	if blind != !l.blind.since.IsZero() {
+		l.turn(blind)
+	}
+}
+
+// turn begins or ends the alert.
+func (l *Loop) turn(blind bool) {
+	t := Transition{At: rollup.Grain10s.Window(l.blind.now(l.deps.Now(), l.deps.Elapsed())).Start, From: alert.Inactive}
 	t.Status.SLO = slo.SLO{Name: blindSLO, Service: "gatewatch"}
 	if blind {
-		l.blind.since = last.Truncate(time.Second)
+		l.blind.sever = alert.Ticket
+		if slices.ContainsFunc(l.deps.Set.SLOs, slo.SLO.Pages) {
+			l.blind.sever = alert.Page
+		}
+		l.blind.since = l.blind.last.CompleteUntil.Truncate(time.Second)
+		if l.blind.last.CompleteUntil.IsZero() {
+			l.blind.since = l.deps.Now().Add(-stale).Truncate(time.Second)
+		}
 		l.blind.id = alert.ID(blindSLO, l.blind.since)
-		t.Status.State, t.Status.Severity, t.Status.Since, t.Status.ID = alert.Firing, alert.Page, l.blind.since, l.blind.id
+		t.Status.State, t.Status.Severity, t.Status.Since, t.Status.ID = alert.Firing, l.blind.sever, l.blind.since, l.blind.id
 		a, team := l.blindAlert(t)
 		l.out.fire(t, a, team, "{}", "")
 	} else {
-		t.From, t.FromSever, t.ResolvedID, t.Since = alert.Firing, alert.Page, l.blind.id, l.blind.since
+		t.From, t.FromSever, t.ResolvedID, t.Since = alert.Firing, l.blind.sever, l.blind.id, l.blind.since
 		t.Status.State = alert.Resolved
-		l.out.end(t, fmt.Sprintf("[RESOLVED] gatewatch sees all traffic again: page after %s\nLinks    `gatewatch-alert explain %s`", age(now.Sub(l.blind.since)), l.blind.id), "{}")
+		l.out.end(t, fmt.Sprintf("[RESOLVED] gatewatch sees all traffic again: %s after %s\nLinks    `gatewatch-alert explain %s`", l.blind.sever, age(l.deps.Now().Sub(l.blind.since)), l.blind.id), "{}")
 		l.blind.since, l.blind.id = time.Time{}, ""
 	}
 	l.out.due = true
-	l.log.Warn("completeness of data changed", "blind", blind, "time", last)
-}
-
-// pages tells whether some window of an objective pages.
-func pages(s slo.SLO) bool {
-	return slices.ContainsFunc(s.Windows, func(w slo.AlertWindow) bool { return w.Severity == alert.Page })
+	l.log.Warn("completeness of data changed", "blind", blind, "time", l.blind.last.CompleteUntil)
 }
 
 func (l *Loop) blindAlert(t Transition) (Alert, string) {
 	answer := l.deps.Owners.Lookup(owner.Question{}, l.config.DefaultOwner)
-	sig := runbook.Signal{Kind: "data_incomplete", Service: "gatewatch", Severity: "page"}
+	sig := runbook.Signal{Kind: string(alert.DataIncomplete), Service: "gatewatch", Severity: "page"}
 	found, _ := l.deps.Runbooks.Match(sig)
 	var p page
-	p.lines = append(p.lines, fmt.Sprintf("[PAGE] gatewatch sees no complete data since %s UTC: objectives can't be judged", t.Status.Since.UTC().Format("15:04")))
-	p.add("Impact", "%d objectives are not judged; a failure since then pages nobody", len(l.deps.SLOs))
+	p.lines = append(p.lines, fmt.Sprintf("[%s] gatewatch sees no complete data since %s UTC: objectives can't be judged", strings.ToUpper(t.Status.Severity.String()), t.Status.Since.UTC().Format("15:04")))
+	p.add("Impact", "%d objectives are not judged; a failure since then pages nobody", len(l.deps.Set.SLOs))
+	if w := l.blind.newest; !l.blind.trusted {
+		p.add("Reach", "the clock that completeness is measured by is %s ahead of this one: set the clock of gatewatch-aggregate, or of this machine", age(w.CompleteUntil.Sub(l.deps.Now())))
+	}
 	if w := l.blind.last; w.Lag > 0 {
 		p.add("Reach", "topic %s, %s messages behind when it was last measured, %s", clean(w.Topic), thousands(w.Lag), w.MeasuredAt.UTC().Format(time.TimeOnly))
 	}
@@ -82,6 +152,41 @@ func (l *Loop) blindAlert(t Transition) (Alert, string) {
 	labels := l.labels(t.Status, answer.Team.Name)
 	labels["alertname"] = "DataIncomplete"
 	return Alert{Labels: labels, Annotations: annotations(p.text(), t.Status, found, l.config.runbookBase(), vars), StartsAt: t.Status.Since, GeneratorURL: l.config.external() + "/"}, answer.Team.Name
+}
+
+// lookDelivery records when no Alertmanager takes alerts. It can't be sent by
+// them; the metrics, the log and the dead man's switch, which ends with it, tell.
+func (l *Loop) lookDelivery() {
+	failing := time.Duration(0)
+	if l.out.failed > 0 {
+		failing = l.deps.Elapsed() - l.out.failed
+	}
+	l.m.waiting.Set(failing.Seconds())
+	bad := failing > mute
+	if bad == !l.blind.mute.IsZero() {
+		return
+	}
+	now := l.deps.Now()
+	t := Transition{At: rollup.Grain10s.Window(now).Start, From: alert.Inactive}
+	sig := &Signal{Kind: alert.DeliveryFailing, Service: "gatewatch", Severity: alert.Page, Headline: "no Alertmanager takes alerts"}
+	t.Status.SLO, t.Status.Signal = slo.SLO{Name: deliverySLO, Service: "gatewatch"}, sig
+	if bad {
+		l.blind.mute = now.Add(-failing).Truncate(time.Second)
+		l.blind.muteID = alert.ID(deliverySLO, l.blind.mute)
+		sig.Since = l.blind.mute
+		sig.Lines = []Line{{"Impact", fmt.Sprintf("%d alerts wait; they are posted when one answers", len(l.out.active))}}
+		t.Status.State, t.Status.Severity, t.Status.Since, t.Status.ID = alert.Firing, alert.Page, l.blind.mute, l.blind.muteID
+		a, team, evidence := l.signalAlert(&t, l.blind.last.CompleteUntil)
+		l.out.fire(t, a, team, evidence, unsendable)
+		l.log.Error("no Alertmanager takes alerts", "since", l.blind.mute)
+	} else {
+		t.From, t.FromSever, t.ResolvedID, t.Since = alert.Firing, alert.Page, l.blind.muteID, l.blind.mute
+		t.Status.State = alert.Resolved
+		l.out.end(t, l.endText(&t), "{}")
+		l.blind.mute, l.blind.muteID = time.Time{}, ""
+		l.log.Info("an Alertmanager takes alerts again", "after", age(now.Sub(t.Since)))
+	}
+	l.out.due = true
 }
 
 // annotations are what every alert carries: the page and its parts.

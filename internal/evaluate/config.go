@@ -22,6 +22,11 @@ type Config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Preview records what would be sent and sends nothing.
 	Preview bool `yaml:"preview"`
+	// DeadMansSwitch keeps an alert GatewatchAlive firing for as long as everything is
+	// judged: route it to a service that calls when it ends. Default: false.
+	DeadMansSwitch bool `yaml:"dead_mans_switch"`
+	// Signals says what else is looked for, beyond objectives.
+	Signals SignalsConfig `yaml:"signals"`
 	// SeverityMap renames severities in labels, such as page: critical.
 	SeverityMap map[string]string `yaml:"severity_map"`
 	// ExtraLabels are put on every alert.
@@ -44,6 +49,42 @@ type AlertmanagerAuth struct {
 	BearerTokenFile string `yaml:"bearer_token_file"`
 	// CAFile is a PEM file of trusted authorities. Default: the system's.
 	CAFile string `yaml:"ca_file"`
+	// CertFile and KeyFile are PEM files of a client's certificate. Optional.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile goes with CertFile.
+	KeyFile string `yaml:"key_file"`
+	// Headers are added to every request, such as X-Scope-OrgID: shop.
+	Headers map[string]string `yaml:"headers"`
+}
+
+// SignalsConfig is what signals beyond objectives need to know.
+type SignalsConfig struct {
+	// Off are kinds that are not looked for, such as unusual_use.
+	Off []string `yaml:"off"`
+	// Quotas are the requests that a consumer of a plan may make in a calendar month.
+	Quotas map[string]int64 `yaml:"quotas"`
+	// RequestValue is what a request to a service is worth, for traffic that is missing.
+	RequestValue map[string]ValueConfig `yaml:"request_value"`
+	// Sunsets are the versions of services that will be switched off.
+	Sunsets []SunsetConfig `yaml:"sunsets"`
+}
+
+// ValueConfig is an amount of money.
+type ValueConfig struct {
+	// Value is the amount.
+	Value float64 `yaml:"value"`
+	// Currency is its unit, such as EUR.
+	Currency string `yaml:"currency"`
+}
+
+// SunsetConfig is the end of a version.
+type SunsetConfig struct {
+	// Service is as the gateway names it.
+	Service string `yaml:"service"`
+	// Version is as in api_version.
+	Version string `yaml:"version"`
+	// Date is its last day, such as 2026-12-31.
+	Date string `yaml:"date"`
 }
 
 // RunbooksConfig says where runbooks are.

@@ -14,41 +14,57 @@ import (
 
 const (
 	repeat = 30 * time.Second // how often firing alerts are posted again
-	expiry = 4 * time.Minute  // after which Alertmanager resolves what is not posted again
 	again  = time.Second      // how soon a failed post is tried again
 )
 
 // A standing alert is posted again and again while it fires.
 type standing struct {
 	Alert
-	held  bool   // not to be sent yet
-	event *Event // to be recorded as sent when a post succeeds
+	held    bool   // not to be sent yet
+	preview bool   // nor ever
+	event   *Event // to be recorded as sent when a post succeeds
 }
 
 // A delivery posts what fires and what has ended, and records every change. What
 // fails is kept and tried again; a post comes before its record, so that a
 // process that is killed in between posts once more instead of never.
 type delivery struct {
-	query Querier
-	send  Sender // nil: nothing is sent
-	now   func() time.Time
-	m     *metrics
-	url   string // where people reach this process
+	journal Journal
+	send    Sender // nil: nothing is sent
+	now     func() time.Time
+	elapsed func() time.Duration // a clock that nobody sets
+	m       *metrics
+	url     string // where people reach this process
+	deadman *Alert // that shows that this process is alive; nil: none
+	alive   bool   // everything is judged
 
-	active map[string]*standing // by objective
+	active map[string]*standing // by series
 	ended  []Alert              // that no Alertmanager has been told yet
 	events []Event              // that are not recorded yet
 	due    bool                 // something is to be posted at once
-	next   time.Time            // of the next post
+	next   time.Duration        // of the next post
+	failed time.Duration        // since when posts have failed; 0: they do not
+}
+
+// deadman returns the alert that fires for as long as all is well.
+func deadman(c Config) *Alert {
+	if !c.DeadMansSwitch {
+		return nil
+	}
+	labels := map[string]string{"alertname": "GatewatchAlive", "slo": "alive", "service": "gatewatch", "owner": c.DefaultOwner, "severity": "none"}
+	maps.Copy(labels, c.ExtraLabels)
+	return &Alert{Labels: labels, Annotations: map[string]string{
+		"summary": "gatewatch judges all objectives; when this alert ends, it does not", "page": "gatewatch judges all objectives; when this alert ends, it does not",
+	}, GeneratorURL: c.external() + "/"}
 }
 
 // restore takes over an alert as it was posted and recorded before. One that was
 // recorded and never posted stays held for the reason hold, if there is one.
-func (d *delivery) restore(r Restored, hold string) {
-	if _, ok := d.active[r.SLO]; ok {
+func (d *delivery) restore(series string, r Restored, hold string) {
+	if _, ok := d.active[series]; ok {
 		return
 	}
-	d.active[r.SLO] = &standing{held: hold != "" && !r.Sent, Alert: Alert{
+	d.active[series] = &standing{held: hold != "" && !r.Sent, Alert: Alert{
 		Labels: r.Labels, Annotations: r.Annotations, StartsAt: r.Since, GeneratorURL: d.url,
 	}}
 	d.due = true
@@ -57,18 +73,18 @@ func (d *delivery) restore(r Restored, hold string) {
 // fire makes a the standing alert of its objective. If its labels differ from
 // those of the one before, as its severity does, that one ends.
 func (d *delivery) fire(t Transition, a Alert, owner, evidence, hold string) {
-	name := t.Status.SLO.Name
+	name := t.Status.Series()
 	if old, ok := d.active[name]; ok && !old.held && !maps.Equal(old.Labels, a.Labels) {
-		d.endOf(old.Alert)
+		d.endOf(old.Alert, t.At)
 	}
 	e := Event{Transition: t, AlertID: t.Status.ID, Owner: owner, Labels: a.Labels, Annotations: a.Annotations, Evidence: evidence, SendError: hold}
 	d.events = append(d.events, e)
-	d.active[name] = &standing{Alert: a, held: hold != "", event: &e}
+	d.active[name] = &standing{Alert: a, held: hold != "", preview: hold == preview || hold == unsendable, event: &e}
 }
 
 // end ends what fires for the objective of t; page is what people are told.
 func (d *delivery) end(t Transition, page, evidence string) {
-	name := t.Status.SLO.Name
+	name := t.Status.Series()
 	e := Event{Transition: t, AlertID: t.ResolvedID, Evidence: evidence}
 	if a, ok := d.active[name]; ok {
 		if page != "" {
@@ -78,7 +94,7 @@ func (d *delivery) end(t Transition, page, evidence string) {
 		}
 		e.Labels, e.Annotations, e.Owner = a.Labels, a.Annotations, a.Labels["owner"]
 		if !a.held {
-			d.endOf(a.Alert)
+			d.endOf(a.Alert, t.At)
 		} else {
 			e.quiet, e.SendError = true, "its beginning was not sent"
 		}
@@ -87,16 +103,30 @@ func (d *delivery) end(t Transition, page, evidence string) {
 	d.events = append(d.events, e)
 }
 
-func (d *delivery) endOf(a Alert) {
-	a.EndsAt = d.now()
+// endOf ends an alert at a tick: a time that has passed by every clock, ours may
+// be wrong. What fires has no end for the same reason: Alertmanager ends it when
+// it is not posted again within its resolve_timeout.
+func (d *delivery) endOf(a Alert, at time.Time) {
+	if a.EndsAt = at; !at.After(a.StartsAt) {
+		a.EndsAt = a.StartsAt.Add(time.Second)
+	}
 	d.ended = append(d.ended, a)
 }
 
-// release lets everything go out that was held.
+// Why some alerts are recorded and never sent: their objective is in preview, or
+// they are about the Alertmanagers themselves.
+const (
+	preview    = "preview: recorded, not sent"
+	unsendable = "recorded, not sent: it is about those that would send it"
+)
+
+// release lets everything go out that was held, but for what is in preview.
 func (d *delivery) release() {
 	for _, a := range d.active {
-		d.due = d.due || a.held
-		a.held = false
+		if a.held && !a.preview {
+			d.due = true
+			a.held = false
+		}
 	}
 }
 
@@ -106,7 +136,7 @@ func (d *delivery) flush(ctx context.Context) error {
 	if len(d.events) == 0 {
 		return err
 	}
-	if e := d.query.Record(ctx, d.events); e != nil {
+	if e := d.journal.Record(ctx, d.events); e != nil {
 		d.m.errors.WithLabelValues("record").Inc()
 		return errors.Join(err, fmt.Errorf("record %d changes: %w", len(d.events), e))
 	}
@@ -115,26 +145,32 @@ func (d *delivery) flush(ctx context.Context) error {
 }
 
 func (d *delivery) post(ctx context.Context) error {
-	at := d.now()
 	list := slices.Clone(d.ended)
 	for _, name := range slices.Sorted(maps.Keys(d.active)) {
 		if a := d.active[name]; !a.held {
-			a.EndsAt = at.Add(expiry)
 			list = append(list, a.Alert)
 		}
 	}
-	if d.send == nil || len(list) == 0 || !d.due && at.Before(d.next) {
+	if d.deadman != nil && d.alive {
+		list = append(list, *d.deadman)
+	}
+	if d.send == nil || len(list) == 0 || !d.due && d.elapsed() < d.next {
 		d.due = false
 		return nil
 	}
 	if err := d.send.Send(ctx, list); err != nil {
-		d.due, d.next = false, at.Add(again)
+		d.due, d.next = false, d.elapsed()+again
+		if d.failed == 0 {
+			d.failed = max(1, d.elapsed())
+		}
+		d.m.undelivered.Set(float64(len(list)))
 		d.m.errors.WithLabelValues("send").Inc()
 		d.outcome(time.Time{}, err.Error())
 		return fmt.Errorf("post %d alerts: %w", len(list), err)
 	}
 	d.m.sent.Add(float64(len(list)))
-	d.ended, d.due, d.next = nil, false, at.Add(repeat)
+	d.m.undelivered.Set(0)
+	d.ended, d.due, d.next, d.failed = nil, false, d.elapsed()+repeat, 0
 	d.outcome(d.now(), "")
 	return nil
 }
@@ -145,15 +181,15 @@ func (d *delivery) outcome(sent time.Time, fault string) {
 	waiting := map[string]*standing{}
 	for _, a := range d.active {
 		if a.event != nil && !a.held {
-			waiting[key(a.event)] = a
+			waiting[a.event.Key()] = a
 		}
 	}
 	for i := range d.events {
 		e := &d.events[i]
-		if _, ok := waiting[key(e)]; ok || e.Status.State == alert.Resolved && !e.quiet {
+		if _, ok := waiting[e.Key()]; ok || e.Status.State == alert.Resolved && !e.quiet {
 			e.SentAt, e.SendError = sent, fault
 			if fault == "" {
-				delete(waiting, key(e))
+				delete(waiting, e.Key())
 			}
 		}
 	}
@@ -171,5 +207,3 @@ func (d *delivery) outcome(sent time.Time, fault string) {
 		}
 	}
 }
-
-func key(e *Event) string { return e.AlertID + " " + e.At.UTC().Format(time.RFC3339) }

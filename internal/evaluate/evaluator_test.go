@@ -24,7 +24,7 @@ func objective(name string) slo.SLO {
 func TestSeriesSums(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	widths := []time.Duration{time.Minute, 5 * time.Minute, time.Hour}
-	s := newSeries(widths)
+	s := newSeries(widths, false)
 	truth := map[int64]slo.Count{} // by slot
 	end := start
 	for range 3000 {
@@ -36,7 +36,7 @@ func TestSeriesSums(t *testing.T) {
 		s.advance(end)
 		for range r.IntN(4) {
 			at := end.Add(-time.Duration(1+r.IntN(380)) * 10 * time.Second) // up to 63 min: partly outside
-			p := Point{at, slo.Count{Valid: int64(r.IntN(100)), Bad: int64(r.IntN(5))}}
+			p := Point{Time: at, Count: slo.Count{Valid: int64(r.IntN(100)), Bad: int64(r.IntN(5))}}
 			s.set(rollup.Grain10s, p)
 			truth[at.Unix()/10] = p.Count
 		}
@@ -76,7 +76,7 @@ func outage(from, to time.Time, share float64) func(time.Time) slo.Count {
 // memory is a store that makes its counts from a function.
 type memory struct{ at func(time.Time) slo.Count }
 
-func (m memory) Counts(_ context.Context, _ slo.SLO, g rollup.Grain, from, to time.Time) ([]Point, error) {
+func (m memory) Counts(_ context.Context, feeds []slo.Feed, g rollup.Grain, from, to time.Time) ([][]Point, error) {
 	var list []Point
 	for t := g.Window(from).Start; t.Before(to); t = t.Add(time.Duration(g)) {
 		if t.Before(start) || t.Before(from) {
@@ -90,7 +90,29 @@ func (m memory) Counts(_ context.Context, _ slo.SLO, g rollup.Grain, from, to ti
 		}
 		list = append(list, p)
 	}
-	return list, nil
+	return each(list, len(feeds)), nil
+}
+
+// each returns the same points for every feed.
+func each(points []Point, feeds int) [][]Point {
+	list := make([][]Point, feeds)
+	for i := range list {
+		list[i] = points
+	}
+	return list
+}
+
+// set is objectives alone.
+func set(list ...slo.SLO) *slo.Set { return &slo.Set{SLOs: list} }
+
+// backtest runs objectives over counts that are kept finely for ever.
+func backtest(t *testing.T, q Counter, s *slo.Set, from, to time.Time) []Transition {
+	t.Helper()
+	got, err := Backtest(t.Context(), q, Test{Set: s, From: from, To: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Changes
 }
 
 type change struct {
@@ -111,10 +133,7 @@ type change struct {
 func TestBacktest(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	m := memory{outage(begin, begin.Add(10*time.Minute), 0.2)}
-	got, err := Backtest(t.Context(), m, []slo.SLO{objective("a")}, begin.Add(-time.Hour), begin.Add(2*time.Hour), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := backtest(t, m, set(objective("a")), begin.Add(-time.Hour), begin.Add(2*time.Hour))
 	want := []change{
 		{290 * time.Second, alert.Inactive, alert.Firing, alert.Page},
 		{880 * time.Second, alert.Firing, alert.Resolved, alert.None},
@@ -140,35 +159,25 @@ func changes(list []Transition, begin time.Time) []change {
 func TestRestart(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	m := memory{outage(begin, begin.Add(3*time.Hour), 0.3)}
-	slos := []slo.SLO{objective("a")}
-	whole, err := Backtest(t.Context(), m, slos, begin.Add(-time.Minute), begin.Add(5*time.Hour), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	slos := set(objective("a"))
+	whole := backtest(t, m, slos, begin.Add(-time.Minute), begin.Add(5*time.Hour))
 	middle := begin.Add(30 * time.Minute)
-	first, err := Backtest(t.Context(), m, slos, begin.Add(-time.Minute), middle, time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := backtest(t, m, slos, begin.Add(-time.Minute), middle)
 	last := first[len(first)-1].Status
 	e := NewEvaluator(slos)
 	e.Begin(middle)
-	for _, span := range Past(middle, slos) {
-		points, err := m.Counts(t.Context(), slos[0], span.Grain, span.From, span.To)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.Set(0, span.Grain, points)
+	if err := LoadPast(t.Context(), m, e, Reach{}); err != nil {
+		t.Fatal(err)
 	}
 	e.Restore("a", last.Severity, last.Since, last.ID)
 	rest := e.Judge()
 	for tick := middle.Add(10 * time.Second); !tick.After(begin.Add(5 * time.Hour)); tick = tick.Add(10 * time.Second) {
 		e.Begin(tick)
-		points, err := m.Counts(t.Context(), slos[0], rollup.Grain10s, tick.Add(-2*time.Minute), tick)
+		b, err := fetch(t.Context(), m, e, tick.Add(-2*time.Minute), tick)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.Set(0, rollup.Grain10s, points)
+		b.set(e)
 		rest = append(rest, e.Judge()...)
 	}
 	if diff := cmp.Diff(append(changes(first, begin), changes(rest, begin)...), changes(whole, begin)); diff != "" {

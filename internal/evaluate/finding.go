@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"gatewatch/internal/alert"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
@@ -35,7 +36,7 @@ func (l *Loop) find(ctx context.Context, st Status, complete time.Time) finding 
 	if newest := l.eval.Tick().Add(-evidenceIn); onset.IsZero() || onset.Before(newest) {
 		onset = newest
 	}
-	ev, err := l.deps.Query.Evidence(ctx, st.SLO, onset, l.eval.Tick())
+	ev, err := l.deps.Query.Evidence(ctx, st.Feed, st.Group, onset, l.eval.Tick())
 	if err != nil {
 		l.m.errors.WithLabelValues("query").Inc()
 		l.log.Error("a page goes out without evidence", "slo", st.SLO.Name, "err", err)
@@ -45,20 +46,24 @@ func (l *Loop) find(ctx context.Context, st Status, complete time.Time) finding 
 	f.suspects = suspect.Rank(ev.Cells, ev.Now, ev.Before)
 	f.reach = suspect.ReachOf(f.suspects, len(ev.Responders) > 0 && ev.Responders[0].Name == "gateway" && len(ev.Classes) > 0 && strings.HasPrefix(ev.Classes[0].Name, "gateway_"))
 	sig := f.signal()
-	f.owner = l.ownerOf(st.SLO, f.reach)
+	f.owner = l.ownerOf(&st, f.reach)
 	f.runbook, _ = match(l.deps.Runbooks, st.SLO.Runbook, sig)
 	return f
 }
 
 // ownerOf returns who answers for an objective, or for the one route of it that
 // fails. It stays who it was while an alert fires, for it is one of its labels.
-func (l *Loop) ownerOf(s slo.SLO, reach suspect.Reach) owner.Answer {
-	if a, ok := l.out.active[s.Name]; ok && a.Labels["owner"] != "" {
+func (l *Loop) ownerOf(st *Status, reach suspect.Reach) owner.Answer {
+	s := &st.SLO
+	if a, ok := l.out.active[st.Series()]; ok && a.Labels["owner"] != "" {
 		return owner.Answer{Team: l.deps.Owners.Team(a.Labels["owner"]), Source: "since the alert began"}
 	}
 	q := owner.Question{Stated: s.Owner, Service: s.Service, Method: s.SLI.Method, Route: s.SLI.Route}
 	if reach.Name == "one_route" {
 		q.Method, q.Route, _ = strings.Cut(reach.Suspect.Value, " ")
+	}
+	if s.Group == slo.ByRoute && st.Group != slo.Other {
+		q.Method, q.Route, _ = strings.Cut(st.Group, " ")
 	}
 	return l.deps.Owners.Lookup(q, l.config.DefaultOwner)
 }
@@ -66,14 +71,18 @@ func (l *Loop) ownerOf(s slo.SLO, reach suspect.Reach) owner.Answer {
 // signal puts a finding into the terms by which runbooks match.
 func (f *finding) signal() runbook.Signal {
 	s := runbook.Signal{
-		Kind: "slo_burn", Service: f.status.SLO.Service, Route: f.status.SLO.SLI.Route, Layer: f.layer(),
+		Kind: string(alert.SLOBurn), Service: f.status.SLO.Service, Route: f.status.SLO.SLI.Route, Layer: f.layer(),
 		Severity: f.status.Severity.String(), Window: strings.ReplaceAll(slo.Span(f.status.Window.Long), " ", ""), Reach: f.reach.Name,
 	}
 	if f.reach.Name == "one_route" {
 		_, s.Route, _ = strings.Cut(f.reach.Suspect.Value, " ")
 	}
+	if f.status.SLO.Group == slo.ByRoute && f.status.Group != slo.Other {
+		_, s.Route, _ = strings.Cut(f.status.Group, " ")
+	}
+	s.Tier = f.status.SLO.Tier
 	if f.status.SLO.SLI.Kind == slo.Latency {
-		s.Kind = "latency_burn"
+		s.Kind = string(alert.LatencyBurn)
 		return s
 	}
 	if len(f.evidence.Classes) > 0 {
@@ -148,6 +157,15 @@ func (l *Loop) labels(st Status, team string) map[string]string {
 		severity = other
 	}
 	labels := map[string]string{"alertname": "SLOBurn", "slo": st.SLO.Name, "service": st.SLO.Service, "owner": team, "severity": severity}
+	if st.SLO.Group != slo.Whole {
+		labels[string(st.SLO.Group)] = st.Group
+	}
+	if st.SLO.Tier != "" {
+		labels["tier"] = st.SLO.Tier
+	}
+	if len(st.SLO.Notify) > 0 {
+		labels["target"] = strings.Join(st.SLO.Notify, ",")
+	}
 	maps.Copy(labels, l.config.ExtraLabels)
 	return labels
 }
@@ -176,8 +194,18 @@ func (f *finding) explanation() string {
 		"short": window{slo.Span(st.Window.Short), st.Short.Valid, st.Short.Bad, st.SLO.Burn(st.Short), st.Window.Factor},
 		"now":   f.evidence.Now, "before": f.evidence.Before, "usual": st.Usual, "reach": f.reach.Name, "suspects": f.suspects,
 		"classes": f.evidence.Classes, "responders": f.evidence.Responders, "layers": f.evidence.Layers, "first_seen": f.evidence.FirstSeen,
+		"left": st.SLO.Remaining(st.Period), "notice_s": st.notice().Seconds(),
 		"owner": f.owner.Team.Name, "owner_reason": f.owner.Source, "runbook_reason": f.runbook.Reason, "runbook_others": f.runbook.Others,
 	})
+}
+
+// notice is how long the budget lasts at the burn rate of the short window.
+func (s *Status) notice() time.Duration {
+	burn, left := s.SLO.Burn(s.Short), s.SLO.Remaining(s.Period)
+	if burn <= 0 || left <= 0 {
+		return 0
+	}
+	return min(s.SLO.Period, time.Duration(left*float64(s.SLO.Period)/burn))
 }
 
 // endEvidence is what is kept of an end.

@@ -75,7 +75,7 @@ func (tr traffic) last(to int, width time.Duration) slo.Count {
 	return slo.Count{Valid: tr.valid[to] - tr.valid[from], Bad: tr.bad[to] - tr.bad[from]}
 }
 
-func (tr traffic) Counts(_ context.Context, _ slo.SLO, g rollup.Grain, from, to time.Time) ([]Point, error) {
+func (tr traffic) Counts(_ context.Context, feeds []slo.Feed, g rollup.Grain, from, to time.Time) ([][]Point, error) {
 	var list []Point
 	width := time.Duration(g)
 	for t := g.Window(from).Start; t.Before(to); t = t.Add(width) {
@@ -83,9 +83,9 @@ func (tr traffic) Counts(_ context.Context, _ slo.SLO, g rollup.Grain, from, to 
 		if t.Before(start) || i >= len(tr.valid) {
 			continue
 		}
-		list = append(list, Point{t, tr.last(i, width)})
+		list = append(list, Point{Time: t, Count: tr.last(i, width)})
 	}
-	return list, nil
+	return each(list, len(feeds)), nil
 }
 
 // formula is the SRE Workbook's, over exact windows: the severity at the end of slot i.
@@ -115,10 +115,7 @@ func TestFormula(t *testing.T) {
 			s.MinBad = 0
 			first := int((before - time.Minute) / (10 * time.Second))
 			from := start.Add(time.Duration(first) * 10 * time.Second)
-			changes, err := Backtest(t.Context(), tr, []slo.SLO{s}, from, start.Add(total), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			changes := backtest(t, tr, set(s), from, start.Add(total))
 			severity, next, fired := alert.None, 0, alert.None
 			for i := first; i < len(tr.valid)-1; i++ {
 				tick := start.Add(time.Duration(i) * 10 * time.Second)
@@ -170,10 +167,7 @@ func TestGuard(t *testing.T) {
 				}
 				return slo.Count{Valid: 1, Bad: 1}
 			}}
-			got, err := Backtest(t.Context(), m, []slo.SLO{objective("a")}, begin.Add(-time.Minute), begin.Add(c.long+time.Hour), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			got := backtest(t, m, set(objective("a")), begin.Add(-time.Minute), begin.Add(c.long+time.Hour))
 			var first time.Duration
 			for _, tr := range got {
 				if tr.Status.Severity == alert.Page && first == 0 {
@@ -194,8 +188,9 @@ func BenchmarkTick(b *testing.B) {
 	slos := make([]slo.SLO, n)
 	for i := range slos {
 		slos[i] = objective(fmt.Sprint(i))
+		slos[i].Service = fmt.Sprint(i)
 	}
-	e := NewEvaluator(slos)
+	e := NewEvaluator(set(slos...))
 	tick := start
 	e.Begin(tick)
 	points := make([]Point, 12)
@@ -203,10 +198,10 @@ func BenchmarkTick(b *testing.B) {
 		tick = tick.Add(10 * time.Second)
 		e.Begin(tick)
 		for k := range points {
-			points[k] = Point{tick.Add(-time.Duration(k+1) * 10 * time.Second), slo.Count{Valid: 50 + int64(k), Bad: 1}}
+			points[k] = Point{Time: tick.Add(-time.Duration(k+1) * 10 * time.Second), Count: slo.Count{Valid: 50 + int64(k), Bad: 1}}
 		}
 		for i := range slos {
-			e.Set(i, rollup.Grain10s, points)
+			e.Set(i, Span{Read: rollup.Grain10s, Grain: rollup.Grain10s}, points)
 		}
 		e.Judge()
 	}

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -28,15 +29,64 @@ type store struct {
 	memory
 	mark   rollup.Watermark
 	events []Event
-	fail   error // of every call
-	record error // of Record alone
+	kept   []byte // the last checkpoint
+	fail   error  // of every call
+	record error  // of Record alone
+
+	change  func() Change
+	signals func(time.Time) Readings
+	reads   []time.Time // from where counts were read
+}
+
+func (s *store) Changed(context.Context, []string, time.Time) (Change, error) {
+	if s.change != nil {
+		return s.change(), s.fail
+	}
+	to := s.mark.CompleteUntil
+	return Change{From: to.Add(-time.Minute), To: to, Seen: to}, s.fail
+}
+
+func (s *store) Signals(_ context.Context, at time.Time) (Readings, error) {
+	if s.signals != nil {
+		return s.signals(at), s.fail
+	}
+	return Readings{At: at}, s.fail
+}
+
+func (s *store) Recorded(_ context.Context, after time.Time) (map[string]bool, error) {
+	keys := map[string]bool{}
+	for _, e := range s.events {
+		if e.At.After(after) {
+			keys[e.Key()] = true
+		}
+	}
+	return keys, s.fail
+}
+
+func (s *store) Keep(_ context.Context, c Checkpoint) error {
+	if err := errors.Join(s.fail, s.record); err != nil {
+		return err
+	}
+	b, err := json.Marshal(c)
+	s.kept = b
+	return err
+}
+
+func (s *store) RecordDelivered(context.Context, time.Time, []Delivered) error { return s.fail }
+
+func (s *store) Kept(context.Context) (c Checkpoint, found bool, err error) {
+	if s.kept != nil {
+		err = json.Unmarshal(s.kept, &c)
+	}
+	return c, s.kept != nil, errors.Join(err, s.fail)
 }
 
 func (s *store) Watermarks(context.Context) ([]rollup.Watermark, error) {
 	return []rollup.Watermark{s.mark}, s.fail
 }
 
-func (s *store) Counts(ctx context.Context, o slo.SLO, g rollup.Grain, from, to time.Time) ([]Point, error) {
+func (s *store) Counts(ctx context.Context, o []slo.Feed, g rollup.Grain, from, to time.Time) ([][]Point, error) {
+	s.reads = append(s.reads, from)
 	if to.After(s.mark.CompleteUntil) {
 		return nil, errors.New("asked for what is not complete")
 	}
@@ -44,14 +94,14 @@ func (s *store) Counts(ctx context.Context, o slo.SLO, g rollup.Grain, from, to 
 	return list, errors.Join(err, s.fail)
 }
 
-func (s *store) Evidence(_ context.Context, _ slo.SLO, onset, to time.Time) (Evidence, error) {
+func (s *store) Evidence(_ context.Context, _ slo.Feed, _ string, onset, to time.Time) (Evidence, error) {
 	return Evidence{Now: slo.Count{Valid: 1000, Bad: 200}, From: onset, To: to}, s.fail
 }
 
 func (s *store) Firing(context.Context) ([]Restored, error) {
 	last := map[string]Event{}
 	for _, e := range s.events {
-		last[e.Status.SLO.Name] = e
+		last[e.Status.Series()] = e
 	}
 	var list []Restored
 	for _, name := range slices.Sorted(maps.Keys(last)) {
@@ -60,7 +110,7 @@ func (s *store) Firing(context.Context) ([]Restored, error) {
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, Restored{name, e.AlertID, e.Status.Severity, since, e.Labels, e.Annotations, !e.SentAt.IsZero()})
+			list = append(list, Restored{e.Status.SLO.Name, e.Status.Group, e.AlertID, e.Status.Severity, since, e.Labels, e.Annotations, !e.SentAt.IsZero(), e.At})
 		}
 	}
 	return list, s.fail
@@ -100,7 +150,12 @@ func (r *receiver) Send(_ context.Context, alerts []Alert) error {
 			id.WriteString(k + "=" + a.Labels[k] + ",")
 		}
 		_, known := r.active[id.String()]
-		firing := a.EndsAt.After(r.now())
+		firing := a.EndsAt.IsZero()
+		a.EndsAt = r.now().Add(5 * time.Minute) // resolve_timeout
+		if a.Labels["alertname"] == "GatewatchAlive" {
+			r.active[id.String()] = a
+			continue
+		}
 		word, _, _ := strings.Cut(a.Annotations["page"], " ")
 		switch {
 		case firing:
@@ -119,7 +174,9 @@ func (r *receiver) Send(_ context.Context, alerts []Alert) error {
 func (r *receiver) expire() {
 	for k, a := range r.active {
 		if a.EndsAt.Before(r.now()) {
-			delete(r.active, k)
+			if delete(r.active, k); a.Labels["alertname"] == "GatewatchAlive" {
+				continue
+			}
 			r.told = append(r.told, notified{a.Labels["severity"], false, "expired"})
 		}
 	}
@@ -127,16 +184,20 @@ func (r *receiver) expire() {
 
 // world is a store, a receiver and a clock, with a loop that can be killed.
 type world struct {
-	t     *testing.T
-	now   time.Time
-	store *store
-	recv  *receiver
-	slos  []slo.SLO
-	loop  *Loop
+	t      *testing.T
+	now    time.Time
+	store  *store
+	recv   *receiver
+	slos   []slo.SLO
+	loop   *Loop
+	wall   time.Duration // by which our clock is wrong
+	config Config
 }
 
 func newWorld(t *testing.T, now time.Time, at func(time.Time) slo.Count) *world {
 	w := &world{t: t, now: now, slos: []slo.SLO{objective("a")}}
+	w.config = DefaultConfig()
+	w.config.DefaultOwner = "platform"
 	w.store = &store{memory: memory{at}, mark: rollup.Watermark{Topic: "logs", CaughtUp: true}}
 	w.recv = &receiver{now: func() time.Time { return w.now }, active: map[string]Alert{}}
 	w.restart()
@@ -150,11 +211,9 @@ func (w *world) restart() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := DefaultConfig()
-	c.DefaultOwner = "platform"
-	w.loop = New(c, Deps{
-		Query: w.store, Send: w.recv, SLOs: w.slos, Owners: new(owner.Catalog), Runbooks: books,
-		Topics: []string{"logs"}, Now: func() time.Time { return w.now },
+	w.loop = New(w.config, Deps{
+		Query: w.store, Journal: w.store, Send: w.recv, Set: set(w.slos...), Owners: new(owner.Catalog), Runbooks: books,
+		Topics: []string{"logs"}, Now: func() time.Time { return w.now.Add(w.wall) }, Elapsed: func() time.Duration { return w.now.Sub(start) },
 	}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 
@@ -196,10 +255,7 @@ func TestLoopEqualsBacktest(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	w := newWorld(t, begin.Add(-time.Hour), outage(begin, begin.Add(12*time.Minute), 0.2))
 	w.run(begin.Add(time.Hour))
-	past, err := Backtest(t.Context(), w.store.memory, w.slos, begin.Add(-time.Hour), begin.Add(time.Hour-10*time.Second), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	past := backtest(t, w.store.memory, set(w.slos...), begin.Add(-time.Hour), begin.Add(time.Hour-10*time.Second))
 	if len(past) < 2 {
 		t.Fatalf("%d changes", len(past))
 	}
@@ -261,13 +317,17 @@ func TestAlertmanagerDown(t *testing.T) {
 	for w.now.Before(begin.Add(time.Hour)) {
 		_ = w.step(10 * time.Second)
 	}
-	if n := len(w.store.events); n != 1 || w.store.events[0].SendError != "connection refused" || !w.store.events[0].SentAt.IsZero() {
+	if n := len(w.store.events); n != 2 || w.store.events[0].SendError != "connection refused" || !w.store.events[0].SentAt.IsZero() {
 		t.Fatalf("recorded %+v", w.store.events)
+	}
+	// That alerts can't be delivered is known two minutes later, and ends with it.
+	if e := w.store.events[1]; e.Status.SLO.Name != "delivery-failing" || e.At.Sub(w.store.events[0].At) > 150*time.Second || !e.SentAt.IsZero() {
+		t.Errorf("recorded %+v", e)
 	}
 	w.recv.fail = nil
 	w.run(w.now.Add(10 * time.Second))
 	last := w.store.events[len(w.store.events)-1]
-	if len(w.store.events) != 2 || last.SendError != "" || !last.SentAt.Equal(w.now) || last.AlertID != w.store.events[0].AlertID {
+	if len(w.store.events) != 3 || last.SendError != "" || !last.SentAt.Equal(w.now) || last.AlertID != w.store.events[0].AlertID {
 		t.Errorf("after the repair: %+v", w.store.events)
 	}
 	if diff := cmp.Diff(w.recv.told, onePage[:1]); diff != "" {
@@ -275,6 +335,9 @@ func TestAlertmanagerDown(t *testing.T) {
 	}
 	// It is posted again often enough not to expire.
 	w.run(w.now.Add(time.Hour))
+	if e := w.store.events[len(w.store.events)-1]; e.Status.SLO.Name != "delivery-failing" || e.Status.State != alert.Resolved {
+		t.Errorf("an hour later: %+v", e)
+	}
 	if diff := cmp.Diff(w.recv.told, onePage[:1]); diff != "" {
 		t.Errorf("an hour later people were told (-got +want):\n%s", diff)
 	}

@@ -94,10 +94,19 @@ func (f *finding) text(c Config) string {
 		links = append(links, "trace "+ev.TraceID)
 	}
 	if len(c.Alertmanagers) > 0 {
-		links = append(links, "silence "+strings.TrimRight(c.Alertmanagers[0], "/")+"/#/silences/new?filter="+url.QueryEscape(fmt.Sprintf("{slo=%q}", st.SLO.Name)))
+		links = append(links, "silence "+strings.TrimRight(c.Alertmanagers[0], "/")+"/#/silences/new?filter="+url.QueryEscape(silenced(st)))
 	}
 	p.add("Links", "%s", strings.Join(links, " · "))
 	return p.text()
+}
+
+// silenced are the matchers that a silence of an alert takes.
+func silenced(st *Status) string {
+	m := fmt.Sprintf("slo=%q", st.SLO.Name)
+	if st.Group != "" {
+		m += fmt.Sprintf(",%s=%q", st.SLO.Group, st.Group)
+	}
+	return "{" + m + "}"
 }
 
 // first is line 1: whatever it says fits, and only the name of what fails is
@@ -115,8 +124,15 @@ func (f *finding) first() string {
 	rest += fmt.Sprintf(" since %s UTC, ongoing", st.Since.UTC().Format("15:04"))
 	head := "[" + strings.ToUpper(st.Severity.String()) + "] "
 	name := st.SLO.Service
-	if st.SLO.SLI.Route != "" {
+	switch {
+	case st.SLO.SLI.Route != "":
 		name += " " + strings.TrimSpace(st.SLO.SLI.Method+" "+st.SLO.SLI.Route)
+	case st.Group == slo.Other:
+		name += fmt.Sprintf(" (other %ss)", st.SLO.Group)
+	case st.SLO.Group == slo.ByRoute:
+		name += " " + st.Group
+	case st.Group != "":
+		name += fmt.Sprintf(" for %s %s", st.SLO.Group, st.Group)
 	}
 	return head + shorten(tidy(name), maxFirstLine-utf8.RuneCountInString(head+rest)) + rest
 }
@@ -219,11 +235,11 @@ func (f *finding) budget(p *page) {
 	line := fmt.Sprintf("burn %.0fx (%s), %.0fx (%s)", st.SLO.Burn(st.Long), slo.Span(st.Window.Long), st.SLO.Burn(st.Short), slo.Span(st.Window.Short))
 	left := st.SLO.Remaining(st.Period)
 	if left <= 0 {
-		line += fmt.Sprintf("; spent: %.0f %% of %s", 100*(1-left), slo.Span(st.SLO.Period))
+		line += fmt.Sprintf("; spent: %.0f %% of %s", 100*(1-left), st.SLO.PeriodName())
 	} else {
-		line += fmt.Sprintf("; %.0f %% of %s left", 100*left, slo.Span(st.SLO.Period))
+		line += fmt.Sprintf("; %.0f %% of %s left", 100*left, st.SLO.PeriodName())
 		if perSecond := float64(f.evidence.Now.Bad) / max(1, f.evidence.To.Sub(f.evidence.From).Seconds()); perSecond > 0 {
-			rest := left * st.SLO.Budget() * float64(st.Period.Valid)
+			rest := left * st.SLO.Budget() * float64(st.Period.Valid/st.SLO.Unit())
 			line += fmt.Sprintf(", gone in %s at this rate", age(time.Duration(rest/perSecond*float64(time.Second))))
 		}
 	}
@@ -257,7 +273,7 @@ func resolvedText(t *Transition) string {
 	if t.Total.Valid > 0 {
 		p.add("Failed", "%s of %s requests since %s UTC", thousands(t.Total.Bad), thousands(t.Total.Valid), t.Since.UTC().Format("15:04"))
 		if st.Period.Valid > 0 {
-			p.add("Budget", "%s spent by it; %.0f %% of %s left", percent(float64(t.Total.Bad)/(st.SLO.Budget()*float64(st.Period.Valid))), 100*st.SLO.Remaining(st.Period), slo.Span(st.SLO.Period))
+			p.add("Budget", "%s spent by it; %.0f %% of %s left", percent(float64(t.Total.Bad)/(st.SLO.Budget()*float64(st.Period.Valid))), 100*st.SLO.Remaining(st.Period), st.SLO.PeriodName())
 		}
 	}
 	p.add("Links", "`gatewatch-alert explain %s`", t.ResolvedID)

@@ -9,7 +9,8 @@ import (
 
 // A Point is the counts of the window of some grain that begins at Time.
 type Point struct {
-	Time time.Time
+	Time  time.Time
+	Group string // of a feed that is read apart
 	slo.Count
 }
 
@@ -37,8 +38,9 @@ type series struct {
 // A windowSum is the tier that sums a window, and which of its sums that is.
 type windowSum struct{ tier, index int }
 
-// newSeries returns an empty series that answers for these windows.
-func newSeries(widths []time.Duration) *series {
+// newSeries returns an empty series that answers for these windows. One of slices
+// is read from a whole hour on.
+func newSeries(widths []time.Duration, sliced bool) *series {
 	s := &series{}
 	s.fine.step, s.minutes.step, s.hours.step = tickSeconds, 60, 3600
 	for _, w := range widths {
@@ -51,7 +53,11 @@ func newSeries(widths []time.Duration) *series {
 			s.widths = append(s.widths, windowSum{2, s.hours.watch(w)})
 		}
 	}
-	s.fine.grow(fineReach + pastMargin + 2*time.Minute) // the past is read from a whole minute on
+	margin := pastMargin + 2*time.Minute // the past is read from a whole minute on
+	if sliced {
+		margin += time.Hour
+	}
+	s.fine.grow(fineReach + margin)
 	s.minutes.grow(minuteReach + fineReach + time.Hour)
 	s.hours.grow(0)
 	return s
@@ -100,6 +106,20 @@ func (s *series) between(from, to time.Time) slo.Count {
 			c := s.minutes.at(n)
 			sum.Valid += int64(c.valid)
 			sum.Bad += int64(c.bad)
+		}
+	}
+	return sum
+}
+
+// hoursBetween returns the counts of the hours that begin in [from, to), as far
+// as they are held.
+func (s *series) hoursBetween(from, to time.Time) slo.Count {
+	var sum slo.Count
+	for n := (from.Unix() + 3599) / 3600; n < (to.Unix()+3599)/3600; n++ {
+		if s.hours.holds(n) {
+			c := s.hours.at(n)
+			sum.Valid += c.valid
+			sum.Bad += c.bad
 		}
 	}
 	return sum

@@ -13,11 +13,15 @@
 // It is written as ratioMetric.total, and again as good or bad where other tools
 // want that; a thresholdMetric takes op: lte and value: SECONDS from each
 // objective instead of a threshold. Annotations hold what OpenSLO can't say:
-// gatewatch/owner, gatewatch/runbook, gatewatch/min-bad, gatewatch/windows.
+// gatewatch/owner, runbook, tier, windows, min-bad, group, group-max,
+// keep-firing, targets and mode.
+//
+// Objectives with an indicator each make a composite. Two lines, service and
+// objective, make an objective too (see Expand). Kinds Maintenance and
+// BudgetAdjustment of gatewatch/v1 say what is not to count.
 package slo
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -89,6 +93,68 @@ func (s SLI) Bucket() (uint16, time.Duration) {
 	return i, time.Duration(edge * float64(time.Microsecond))
 }
 
+// A Dimension is what an objective may be judged apart by.
+type Dimension string
+
+// The dimensions. ByRoute takes method and route template together.
+const (
+	Whole      Dimension = ""
+	ByRoute    Dimension = "route"
+	ByConsumer Dimension = "consumer"
+	ByPlan     Dimension = "plan"
+	ByRegion   Dimension = "region"
+)
+
+// Dimensions returns those that a file may name.
+func Dimensions() []Dimension { return []Dimension{ByRoute, ByConsumer, ByPlan, ByRegion} }
+
+// Step returns how finely counts are kept by this dimension: ten seconds where
+// the request rollups have it, else a minute.
+func (d Dimension) Step() time.Duration {
+	if d == Whole || d == ByRoute {
+		return 10 * time.Second
+	}
+	return time.Minute
+}
+
+// Other is the group of all that are beyond the largest ones.
+const Other = "other"
+
+// A Method says what a budget is counted in.
+type Method int
+
+// The methods, as OpenSLO names them.
+const (
+	Occurrences     Method = iota // requests
+	Timeslices                    // slices of time whose share of good requests is below SliceTarget
+	RatioTimeslices               // slices of time, each bad by its share of bad requests
+)
+
+func (m Method) String() string {
+	return [...]string{"Occurrences", "Timeslices", "RatioTimeslices"}[m]
+}
+
+// sliceUnit is what one slice counts as in RatioTimeslices, whose slices are
+// bad in parts.
+const sliceUnit = 10_000
+
+// A Feed is what is counted: requests of a service by an indicator, as a whole
+// or apart by a dimension.
+type Feed struct {
+	Service string
+	SLI     SLI
+	Group   Dimension
+}
+
+// A Part is one indicator of a composite objective.
+type Part struct {
+	Name    string
+	Service string
+	SLI     SLI
+	Target  float64
+	Weight  float64 // above 0
+}
+
 // An SLO is one objective.
 type SLO struct {
 	Name    string // unique
@@ -96,29 +162,115 @@ type SLO struct {
 	Service string
 	SLI     SLI
 	Target  float64 // share of good among valid requests, in (0, 1)
-	Period  time.Duration
+	// Period is the time that the budget is for; of a calendar period its longest.
+	Period   time.Duration
+	Calendar *Calendar // nil: the Period rolls
+	Method   Method
+	// Slice and SliceTarget are of timeslices: their length, whole minutes that
+	// divide an hour, and the share of good requests that makes one good.
+	Slice       time.Duration
+	SliceTarget float64
+	// Parts are the indicators of a composite; its burn is their weighted mean.
+	Parts   []Part
 	Windows []AlertWindow
+	// KeepFiring is how long an alert goes on after its windows have calmed down.
+	KeepFiring time.Duration
+	// Group tells what the objective is judged apart by; the MaxGroups with most
+	// traffic are judged each, the rest together as Other.
+	Group     Dimension
+	MaxGroups int
 	// MinBad is how many bad requests the long window must hold before an alert
 	// fires. Default 3. 0 switches the whole guard against low traffic off.
 	MinBad int64
-	// Owner and Runbook are those that the file names, if it does.
-	Owner, Runbook string
+	// Owner, Runbook and Tier are those that the file names, if it does.
+	Owner, Runbook, Tier string
+	// Notify are the notification targets of its alert policies.
+	Notify []string
+	// Preview records what would be sent and sends nothing.
+	Preview bool
 
 	File string
 	Line int // of the document's metadata.name
 }
 
+// Feeds returns what is counted for an objective: one feed, or one a part.
+func (s SLO) Feeds() []Feed {
+	if len(s.Parts) == 0 {
+		return []Feed{{s.Service, s.SLI, s.Group}}
+	}
+	var list []Feed
+	for _, p := range s.Parts {
+		list = append(list, Feed{p.Service, p.SLI, Whole})
+	}
+	return list
+}
+
 // Budget returns the share of valid requests that may be bad.
 func (s SLO) Budget() float64 { return 1 - s.Target }
 
+// Pages tells whether some window of an objective pages.
+func (s SLO) Pages() bool {
+	for _, w := range s.Windows {
+		if w.Severity == alert.Page {
+			return true
+		}
+	}
+	return false
+}
+
 // Percent writes the target for people, such as "99.9 %".
-func (s SLO) Percent() string { return fmt.Sprintf("%.10g %%", math.Round(s.Target*1e8)/1e6) }
+func (s SLO) Percent() string { return percent(s.Target) }
+
+func percent(ratio float64) string { return fmt.Sprintf("%.10g %%", math.Round(ratio*1e8)/1e6) }
+
+// Unit returns how many counts make one request or slice.
+func (s SLO) Unit() int64 {
+	if s.Method == RatioTimeslices {
+		return sliceUnit
+	}
+	return 1
+}
+
+// SliceCount returns what a slice with these requests counts as; nothing if it
+// has none.
+func (s SLO) SliceCount(c Count) Count {
+	switch {
+	case c.Valid <= 0:
+		return Count{}
+	case s.Method == RatioTimeslices:
+		return Count{Valid: sliceUnit, Bad: int64(math.Round(sliceUnit * c.Ratio()))}
+	case 1-c.Ratio() < s.SliceTarget:
+		return Count{Valid: 1, Bad: 1}
+	}
+	return Count{Valid: 1}
+}
+
+// Combine returns the counts of a composite from those of its parts: all valid
+// requests, and as many bad ones as make the weighted mean of the parts' ratios.
+// Parts without requests have no say.
+func (s SLO) Combine(parts []Count) Count {
+	var c Count
+	sum, weights := 0.0, 0.0
+	for i, p := range parts {
+		if p.Valid > 0 {
+			c.Valid += p.Valid
+			sum += s.Parts[i].Weight * p.Ratio()
+			weights += s.Parts[i].Weight
+		}
+	}
+	if weights > 0 {
+		c.Bad = int64(math.Round(sum / weights * float64(c.Valid)))
+	}
+	return c
+}
 
 // An AlertWindow is a pair of windows that must both burn faster than Factor.
 type AlertWindow struct {
 	Long, Short time.Duration
 	Factor      float64 // burn rate: 1 spends exactly the budget in the period
 	Severity    alert.Severity
+	// For is how long both must burn before the alert fires. Default: at once.
+	For time.Duration
 }
 
 // defaultMinBad is the MinBad of an objective that states none.
@@ -128,10 +280,10 @@ const defaultMinBad = 3
 func DefaultWindows() []AlertWindow {
 	const day = 24 * time.Hour
 	return []AlertWindow{
-		{time.Hour, 5 * time.Minute, 14.4, alert.Page},
-		{6 * time.Hour, 30 * time.Minute, 6, alert.Page},
-		{day, 2 * time.Hour, 3, alert.Ticket},
-		{3 * day, 6 * time.Hour, 1, alert.Ticket},
+		{Long: time.Hour, Short: 5 * time.Minute, Factor: 14.4, Severity: alert.Page},
+		{Long: 6 * time.Hour, Short: 30 * time.Minute, Factor: 6, Severity: alert.Page},
+		{Long: day, Short: 2 * time.Hour, Factor: 3, Severity: alert.Ticket},
+		{Long: 3 * day, Short: 6 * time.Hour, Factor: 1, Severity: alert.Ticket},
 	}
 }
 
@@ -173,7 +325,7 @@ type Decision struct {
 func (s SLO) Fires(w AlertWindow, long, short Count) bool {
 	limit := w.Factor * s.Budget()
 	return long.Ratio() > limit && short.Ratio() > limit &&
-		(s.MinBad <= 0 || long.Bad >= s.MinBad && AtLeast(long.Bad, long.Valid, limit) < 1-confidence)
+		(s.MinBad <= 0 || long.Bad >= s.MinBad*s.Unit() && AtLeast(long.Bad/s.Unit(), long.Valid/s.Unit(), limit) < 1-confidence)
 }
 
 // Decide judges as Fires does, and says why.
@@ -186,11 +338,19 @@ func (s SLO) Decide(w AlertWindow, long, short Count) Decision {
 		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(long), Span(w.Long), w.Factor)}
 	case short.Ratio() <= limit:
 		return Decision{false, fmt.Sprintf("burn %.1fx over %s is not above %gx", s.Burn(short), Span(w.Short), w.Factor)}
-	case long.Bad < s.MinBad:
-		return Decision{false, fmt.Sprintf("too few requests: %d bad, at least %d needed", long.Bad, s.MinBad)}
+	case long.Bad < s.MinBad*s.Unit():
+		return Decision{false, fmt.Sprintf("too few %s: %d bad, at least %d needed", s.counted(), long.Bad/s.Unit(), s.MinBad)}
 	default:
-		return Decision{false, fmt.Sprintf("too few requests: %d bad of %d may be chance", long.Bad, long.Valid)}
+		return Decision{false, fmt.Sprintf("too few %s: %d bad of %d may be chance", s.counted(), long.Bad/s.Unit(), long.Valid/s.Unit())}
 	}
+}
+
+// counted names what the budget is counted in.
+func (s SLO) counted() string {
+	if s.Method == Occurrences {
+		return "requests"
+	}
+	return "slices"
 }
 
 // Span writes a duration for people: 5 m, 1 h, 3 d.
@@ -265,41 +425,4 @@ func incompleteBeta(a, b, x float64) float64 {
 		}
 	}
 	return front * f
-}
-
-// minWindow is the shortest window of an alert.
-const minWindow = time.Minute
-
-// Validate reports what is wrong with an objective.
-func (s SLO) Validate() error {
-	var errs []error
-	fault := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s:%d: SLO %s: "+format, append([]any{s.File, s.Line, s.Name}, args...)...))
-	}
-	if s.Service == "" {
-		fault("spec.service is missing")
-	}
-	if s.Target <= 0 || s.Target >= 1 {
-		fault("target %g must be a ratio between 0 and 1, such as 0.999", s.Target)
-	}
-	if s.SLI.Kind == Latency && s.SLI.Threshold <= 0 {
-		fault("a latency indicator needs a threshold")
-	}
-	if s.SLI.Kind == Latency && s.SLI.Threshold > time.Hour {
-		fault("threshold %s is above 1h", s.SLI.Threshold)
-	}
-	for i, w := range s.Windows {
-		if w.Short < minWindow || w.Long <= w.Short || w.Long > s.Period || w.Long%time.Minute != 0 || w.Short%time.Minute != 0 {
-			fault("windows %s and %s must be whole minutes, the short one below the long one, and that within the period", w.Long, w.Short)
-		}
-		for _, other := range s.Windows[:i] {
-			if other.Long == w.Long && other.Short == w.Short {
-				fault("windows %s and %s are there twice", Span(w.Long), Span(w.Short))
-			}
-		}
-	}
-	if s.Period < 24*time.Hour || s.Period > 90*24*time.Hour {
-		fault("time window %s must be from 1d to 90d", s.Period)
-	}
-	return errors.Join(errs...)
 }

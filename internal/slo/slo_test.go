@@ -43,7 +43,7 @@ func TestDefaultWindows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := AlertWindow{duration(t, row.Long), duration(t, row.Short), row.BurnRate, severity}
+		w := AlertWindow{Long: duration(t, row.Long), Short: duration(t, row.Short), Factor: row.BurnRate, Severity: severity}
 		if !ours[w] {
 			t.Errorf("the defaults lack %+v", w)
 		}
@@ -97,7 +97,7 @@ func TestAtLeast(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	s := SLO{Target: 0.999, MinBad: 3}
-	w := AlertWindow{time.Hour, 5 * time.Minute, 14.4, alert.Page} // limit 1.44 %
+	w := AlertWindow{Long: time.Hour, Short: 5 * time.Minute, Factor: 14.4, Severity: alert.Page} // limit 1.44 %
 	for _, c := range []struct {
 		name        string
 		long, short Count
@@ -131,7 +131,7 @@ spec:
 `
 
 func TestParse(t *testing.T) {
-	list, err := Parse("a.yaml", []byte(good))
+	set, err := Parse("a.yaml", []byte(good))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestParse(t *testing.T) {
 		Name: "a", Display: "a", Service: "payments", SLI: SLI{Kind: Latency, Threshold: 300 * time.Millisecond, Route: "/v1/charges"},
 		Target: 0.99, Period: 28 * 24 * time.Hour, Windows: DefaultWindows(), MinBad: 3, Owner: "team-a", File: "a.yaml", Line: 4,
 	}}
-	if diff := cmp.Diff(list, want); diff != "" {
+	if diff := cmp.Diff(set.SLOs, want); diff != "" {
 		t.Errorf("Parse (-got +want):\n%s", diff)
 	}
 }
@@ -183,7 +183,7 @@ func TestParseFaults(t *testing.T) {
 // TestParseDocuments reads what others write into one file: a service, an
 // indicator of its own, and an objective with two targets that refers to it.
 func TestParseDocuments(t *testing.T) {
-	list, err := Parse("a.yaml", []byte(`apiVersion: openslo/v1
+	set, err := Parse("a.yaml", []byte(`apiVersion: openslo/v1
 kind: Service
 metadata: {name: payments}
 spec: {description: takes money}
@@ -216,12 +216,12 @@ spec:
 	sli := SLI{Kind: Latency, Threshold: 250 * time.Millisecond, Environment: "live", Excluded: []accesslog.ErrorClass{accesslog.ClientQuota, accesslog.ClientCancelled}}
 	slow := sli
 	slow.Threshold = 2 * time.Second
-	windows := []AlertWindow{{30 * time.Minute, 5 * time.Minute, 10, alert.Page}, {24 * time.Hour, 2 * time.Hour, 2, alert.Ticket}}
+	windows := []AlertWindow{{Long: 30 * time.Minute, Short: 5 * time.Minute, Factor: 10, Severity: alert.Page}, {Long: 24 * time.Hour, Short: 2 * time.Hour, Factor: 2, Severity: alert.Ticket}}
 	want := []SLO{
 		{Name: "charges-fast", Display: "charges Fast", Service: "payments", SLI: sli, Target: 0.9, Period: 30 * 24 * time.Hour, Windows: windows, File: "a.yaml", Line: 9},
 		{Name: "charges-2", Display: "charges", Service: "payments", SLI: slow, Target: 0.995, Period: 30 * 24 * time.Hour, Windows: windows, File: "a.yaml", Line: 9},
 	}
-	if diff := cmp.Diff(list, want); diff != "" {
+	if diff := cmp.Diff(set.SLOs, want); diff != "" {
 		t.Errorf("Parse (-got +want):\n%s", diff)
 	}
 }
@@ -229,8 +229,8 @@ spec:
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, err := Parse("a.yaml", b)
-		for _, s := range list {
+		set, err := Parse("a.yaml", b)
+		for _, s := range set.SLOs {
 			if s.Validate() != nil {
 				t.Errorf("Parse gave an invalid objective %+v (error %v)", s, err)
 			}

@@ -286,7 +286,9 @@ SETTINGS ttl_only_drop_parts = 1;
 CREATE TABLE IF NOT EXISTS {{database}}.alert_event (
     at          DateTime64(3, 'UTC') COMMENT 'tick of the evaluation',
     alert_id    String COMMENT 'the same for one incident from first to last',
-    slo         LowCardinality(String),
+    slo         LowCardinality(String) COMMENT 'or the kind of a signal that is no objective',
+    group_value String COMMENT 'of an objective that is judged apart: which; of a signal: about whom',
+    kind        LowCardinality(String),
     service     LowCardinality(String),
     owner       LowCardinality(String),
     severity    LowCardinality(String),
@@ -297,8 +299,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.alert_event (
     evidence    String COMMENT 'JSON',
     sent_at     DateTime64(3, 'UTC') COMMENT 'zero: not sent',
     send_error  String
-) ENGINE = MergeTree
-ORDER BY (at, alert_id)
+) ENGINE = ReplacingMergeTree(sent_at)
+ORDER BY (at, alert_id, to_state, severity)
 SETTINGS non_replicated_deduplication_window = 10000;
 
 CREATE TABLE IF NOT EXISTS {{database}}.setting (

@@ -28,6 +28,9 @@ import (
 //go:embed packages.tsv
 var packages string
 
+//go:embed prometheus.tsv
+var prometheus string
+
 // The archive has the newest version of a package; the snapshot keeps all.
 const (
 	archive  = "http://deb.debian.org/debian/"
@@ -40,7 +43,7 @@ type pkg struct {
 	size         int64
 }
 
-func list() ([]pkg, error) {
+func list(packages string) ([]pkg, error) {
 	var ps []pkg
 	for line := range strings.Lines(packages) {
 		f := strings.Split(strings.TrimSpace(line), "\t")
@@ -62,10 +65,19 @@ func list() ([]pkg, error) {
 // Install returns the folder that the packages are unpacked in, which it
 // fetches into the user's cache folder the first time. Progress goes to log.
 func Install(ctx context.Context, log io.Writer) (root string, err error) {
+	return installed(ctx, log, packages, "nginx, HAProxy, Apache, Caddy and rsyslog")
+}
+
+// InstallPrometheus is Install for Prometheus and its tools.
+func InstallPrometheus(ctx context.Context, log io.Writer) (root string, err error) {
+	return installed(ctx, log, prometheus, "Prometheus")
+}
+
+func installed(ctx context.Context, log io.Writer, packages, what string) (root string, err error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", errors.New("the packages of gateways are for linux/amd64 only")
 	}
-	ps, err := list()
+	ps, err := list(packages)
 	if err != nil {
 		return "", err
 	}
@@ -92,7 +104,7 @@ func Install(ctx context.Context, log io.Writer) (root string, err error) {
 	for _, p := range ps {
 		total += p.size
 	}
-	fmt.Fprintf(log, "gateways: fetching nginx, HAProxy, Apache, Caddy and rsyslog (%d packages of Debian, %d MB, once) …\n", len(ps), total>>20)
+	fmt.Fprintf(log, "fetching %s (%d packages of Debian, %d MB, once) …\n", what, len(ps), total>>20)
 	for _, p := range ps {
 		if err := install(ctx, p, tmp); err != nil {
 			return "", fmt.Errorf("%s: %w", filepath.Base(p.file), err)

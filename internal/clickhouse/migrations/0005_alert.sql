@@ -1,0 +1,70 @@
+-- What alert remembers, and requests by region and node.
+
+-- All that an evaluation knows beyond the counts, so that the next one goes on
+-- where it stopped. Two instances write the same.
+CREATE TABLE IF NOT EXISTS {{database}}.alert_checkpoint (
+    tick       DateTime('UTC'),
+    state      String COMMENT 'JSON' CODEC(ZSTD(3)),
+    written_at DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = ReplacingMergeTree(written_at)
+ORDER BY tick
+TTL tick + INTERVAL 3 DAY;
+
+-- What people say about an incident.
+CREATE TABLE IF NOT EXISTS {{database}}.alert_note (
+    alert_id   String,
+    at         DateTime64(3, 'UTC') DEFAULT now64(3),
+    useful     Enum8('unknown'=0,'yes'=1,'no'=2),
+    author     String,
+    text       String
+) ENGINE = MergeTree
+ORDER BY (alert_id, at);
+
+-- What Alertmanager did with an alert: the state is active, suppressed or gone.
+CREATE TABLE IF NOT EXISTS {{database}}.alert_delivery (
+    at           DateTime64(3, 'UTC'),
+    alert_id     String,
+    state        LowCardinality(String),
+    silenced_by  Array(String),
+    inhibited_by Array(String),
+    muted_by     Array(String),
+    receivers    Array(String)
+) ENGINE = ReplacingMergeTree
+ORDER BY (alert_id, at)
+TTL toDateTime(at) + INTERVAL 400 DAY;
+
+CREATE TABLE IF NOT EXISTS {{database}}.edge_1m (
+    time           DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    tenant         LowCardinality(String) CODEC(ZSTD(1)),
+    environment    LowCardinality(String) CODEC(ZSTD(1)),
+    service        LowCardinality(String) CODEC(ZSTD(1)),
+    region         LowCardinality(String) CODEC(ZSTD(1)),
+    node           LowCardinality(String) CODEC(ZSTD(1)),
+    error_class    {{error_class}} CODEC(ZSTD(1)),
+    requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
+    timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+) ENGINE = AggregatingMergeTree
+PARTITION BY toStartOfWeek(time)
+ORDER BY (service, time, region, node, error_class, tenant, environment)
+TTL time + INTERVAL 100 DAY
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.edge_1m_view TO {{database}}.edge_1m AS
+SELECT
+    time, tenant, environment, service, region, node, error_class,
+    sum(n) AS requests, sumIf(n, bucket != 65535) AS timed,
+    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist
+FROM (
+    SELECT
+        toDateTime(toStartOfMinute(ts), 'UTC') AS time, tenant, environment, service, region, node, error_class,
+        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
+        toInt64(count()) AS n
+    FROM {{database}}.access_log
+    GROUP BY time, tenant, environment, service, region, node, error_class, bucket
+)
+GROUP BY time, tenant, environment, service, region, node, error_class;
+
+CREATE OR REPLACE VIEW {{database}}.v_alert_event AS SELECT * FROM {{database}}.alert_event FINAL;
+
+CREATE OR REPLACE VIEW {{database}}.v_alert_note AS SELECT * FROM {{database}}.alert_note;

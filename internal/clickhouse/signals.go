@@ -1,0 +1,315 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/baseline"
+	"gatewatch/internal/evaluate"
+	"gatewatch/internal/rollup"
+)
+
+const (
+	trafficShown  = 75  // minutes
+	maxConsumers  = 500 // with most requests, whose use is compared with their own
+	signalService = 2 * time.Minute
+)
+
+// Signals implements evaluate.Querier. What moves by the hour is read once an
+// hour, five minutes after it, so that late rows are in.
+func (c *Conn) Signals(ctx context.Context, at time.Time) (evaluate.Readings, error) {
+	ctx, cancel := context.WithTimeout(ctx, signalService)
+	defer cancel()
+	r := evaluate.Readings{At: at}
+	reads := []signalRead{
+		{[]alert.Kind{alert.TrafficLost, alert.TrafficDip, alert.UnusualTraffic}, c.readTraffic},
+		{[]alert.Kind{alert.ClientErrors}, c.readClientErrors},
+		{[]alert.Kind{alert.Breaker}, c.readBreakers},
+		{[]alert.Kind{alert.ConsumerFailing}, c.readUsers},
+		{[]alert.Kind{alert.LoggingGap}, c.readSilent},
+		{[]alert.Kind{alert.StaleData, alert.DeadLetters}, c.readTopics},
+	}
+	if at.Minute() == 5 {
+		reads = append(reads, signalRead{[]alert.Kind{alert.UnusualUse}, c.readHours},
+			signalRead{[]alert.Kind{alert.QuotaForecast}, c.readPeriods}, signalRead{[]alert.Kind{alert.Sunset}, c.readVersions})
+	}
+	for _, read := range reads {
+		if err := read.from(ctx, at, &r); err != nil {
+			return r, fmt.Errorf("read signals of kind %s: %w", read.kinds[0], err)
+		}
+		r.Kinds = append(r.Kinds, read.kinds...)
+	}
+	return r, nil
+}
+
+type signalRead struct {
+	kinds []alert.Kind
+	from  func(context.Context, time.Time, *evaluate.Readings) error
+}
+
+// each runs a query with the moment as @at, and calls scan for each row.
+func (c *Conn) each(ctx context.Context, query string, at time.Time, scan func(driver.Rows) error, args ...any) error {
+	rows, err := c.Query(ctx, query, append(args, clickhouse.Named("at", at.Unix()))...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (c *Conn) readTraffic(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	begin := at.Add(-trafficShown * time.Minute)
+	history := map[string][]baseline.Point{}
+	first := map[string]time.Time{}
+	hour := at.Truncate(time.Hour)
+	err := c.each(ctx, `SELECT service, time, sum(requests) FROM request_1h
+		WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 28 DAY AND time < toStartOfHour(toDateTime(@at, 'UTC')) GROUP BY service, time ORDER BY service, time`, at, func(rows driver.Rows) error {
+		var service string
+		var p baseline.Point
+		var n int64
+		if err := rows.Scan(&service, &p.Time, &n); err != nil {
+			return err
+		}
+		if p.Value = float64(n); first[service].IsZero() {
+			first[service] = p.Time
+		}
+		history[service] = append(history[service], p)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	minutes := map[[2]string][]int64{}
+	err = c.each(ctx, `SELECT service, toString(node), toUnixTimestamp(time), sum(requests) FROM edge_1m
+		WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 75 MINUTE AND time < toDateTime(@at, 'UTC') GROUP BY service, node, time`, at, func(rows driver.Rows) error {
+		var service, node string
+		var t uint32
+		var n int64
+		if err := rows.Scan(&service, &node, &t, &n); err != nil {
+			return err
+		}
+		i := int(time.Unix(int64(t), 0).Sub(begin) / time.Minute)
+		keys := [][2]string{{service, ""}}
+		if node != "" {
+			keys = append(keys, [2]string{service, node})
+		}
+		for _, k := range keys {
+			if minutes[k] == nil {
+				minutes[k] = make([]int64, trafficShown)
+			}
+			if i >= 0 && i < trafficShown {
+				minutes[k][i] += n
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for service := range history { // silent for longer than the minutes reach
+		if k := [2]string{service, ""}; minutes[k] == nil {
+			minutes[k] = make([]int64, trafficShown)
+		}
+	}
+	keys := make([][2]string, 0, len(minutes))
+	for k := range minutes {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	for _, k := range keys {
+		t := evaluate.Traffic{Service: k[0], Node: k[1], Minutes: minutes[k]}
+		if h := history[k[0]]; k[1] == "" && len(h) > 0 {
+			t.History = baseline.Zeros(h, first[k[0]], hour)
+		}
+		r.Traffic = append(r.Traffic, t)
+	}
+	return nil
+}
+
+func (c *Conn) readClientErrors(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	return c.each(ctx, `WITH
+		toDateTime(@at, 'UTC') AS until,
+		now_rows AS (SELECT service, consumer, toString(error_class) AS class, sum(requests) AS n FROM key_1m
+			WHERE time >= until - INTERVAL 5 MINUTE AND time < until AND consumer != '' GROUP BY service, consumer, class),
+		totals AS (SELECT service, consumer, sum(n) AS n FROM now_rows GROUP BY service, consumer),
+		services AS (SELECT service, sum(n) AS n, count() AS active FROM totals GROUP BY service),
+		usual AS (SELECT service, sum(requests) AS n FROM key_1h WHERE time >= until - INTERVAL 25 HOUR AND time < until - INTERVAL 1 HOUR AND consumer != '' GROUP BY service),
+		usual_class AS (SELECT service, toString(error_class) AS class, sum(requests) AS n FROM key_1h
+			WHERE time >= until - INTERVAL 25 HOUR AND time < until - INTERVAL 1 HOUR AND consumer != '' GROUP BY service, class),
+		began AS (SELECT service, toString(error_class) AS class, min(time) AS since FROM key_1m
+			WHERE time >= until - INTERVAL 5 MINUTE AND time < until AND consumer != '' GROUP BY service, class)
+		SELECT r.service, r.class, any(s.n), sum(r.n), any(s.active), countIf(r.n >= 0.5 * t.n), any(u.n), any(uc.n), any(b.since)
+		FROM now_rows AS r
+		INNER JOIN totals AS t ON t.service = r.service AND t.consumer = r.consumer
+		INNER JOIN services AS s ON s.service = r.service
+		LEFT JOIN usual AS u ON u.service = r.service
+		LEFT JOIN usual_class AS uc ON uc.service = r.service AND uc.class = r.class
+		INNER JOIN began AS b ON b.service = r.service AND b.class = r.class
+		WHERE startsWith(r.class, 'client_') AND r.class NOT IN ('client_cancelled', 'client_timeout')
+		GROUP BY r.service, r.class ORDER BY r.service, r.class`, at, func(rows driver.Rows) error {
+		var e evaluate.ClassShare
+		var active, hit uint64
+		if err := rows.Scan(&e.Service, &e.Class, &e.Requests, &e.Errors, &active, &hit, &e.UsualRequests, &e.UsualErrors, &e.Since); err != nil {
+			return err
+		}
+		e.Active, e.Hit = int64(active), int64(hit)
+		r.Errors = append(r.Errors, e)
+		return nil
+	})
+}
+
+func (c *Conn) readBreakers(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	return c.each(ctx, `SELECT service, concat(method, ' ', route), sumIf(requests, time >= toDateTime(@at, 'UTC') - INTERVAL 1 MINUTE),
+			sumIf(requests, error_class = 'breaker_open' AND time >= toDateTime(@at, 'UTC') - INTERVAL 1 MINUTE) AS refused,
+			minIf(time, error_class = 'breaker_open')
+		FROM request_10s WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND time < toDateTime(@at, 'UTC')
+		GROUP BY service, method, route HAVING refused > 0 ORDER BY service, method, route`, at, func(rows driver.Rows) error {
+		var b evaluate.BreakerUse
+		if err := rows.Scan(&b.Service, &b.Route, &b.Requests, &b.Refused, &b.Since); err != nil {
+			return err
+		}
+		r.Breakers = append(r.Breakers, b)
+		return nil
+	})
+}
+
+func (c *Conn) readUsers(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	return c.each(ctx, `WITH per_class AS (
+			SELECT service, consumer, any(plan) AS plan, toString(error_class) AS class, sum(requests) AS n,
+				if(class IN ('none', 'client_cancelled'), 0, n) AS bad, min(time) AS first
+			FROM key_1m WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 15 MINUTE AND time < toDateTime(@at, 'UTC') AND consumer != ''
+			GROUP BY service, consumer, error_class),
+		per_service AS (SELECT service, sum(n) AS all_n, sum(bad) AS all_bad FROM per_class GROUP BY service)
+		SELECT c.service, consumer, any(plan), sum(n), sum(bad) AS failed, any(s.all_n) - sum(n), any(s.all_bad) - failed,
+			argMax(class, bad), minIf(first, bad > 0)
+		FROM per_class AS c INNER JOIN per_service AS s ON s.service = c.service
+		GROUP BY c.service, consumer HAVING failed > 0 AND failed * 2 >= sum(n) ORDER BY failed DESC, c.service, consumer LIMIT 200`, at, func(rows driver.Rows) error {
+		var u evaluate.ConsumerUse
+		if err := rows.Scan(&u.Service, &u.Consumer, &u.Plan, &u.Requests, &u.Failed, &u.OthersRequests, &u.OthersFails, &u.Class, &u.Since); err != nil {
+			return err
+		}
+		r.Users = append(r.Users, u)
+		return nil
+	})
+}
+
+func (c *Conn) readSilent(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	return c.each(ctx, `SELECT s.service, s.n, l.last FROM (
+			SELECT service, toInt64(count()) AS n FROM span
+			WHERE kind = 'server' AND ts >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND ts < toDateTime(@at, 'UTC') GROUP BY service) AS s
+		INNER JOIN (SELECT service, max(time) AS last FROM request_1m
+			WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND time < toDateTime(@at, 'UTC') GROUP BY service) AS l ON l.service = s.service
+		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
+		var s evaluate.SilentService
+		if err := rows.Scan(&s.Service, &s.Spans, &s.Last); err != nil {
+			return err
+		}
+		r.Silent = append(r.Silent, s)
+		return nil
+	})
+}
+
+func (c *Conn) readTopics(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	marks, err := c.Watermarks(ctx)
+	if err != nil {
+		return err
+	}
+	reasons := map[string]string{}
+	err = c.each(ctx, `SELECT topic, argMax(reason, n) FROM (SELECT topic, reason, count() AS n FROM dead_letter
+		WHERE kafka_time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE GROUP BY topic, reason) GROUP BY topic`, at, func(rows driver.Rows) error {
+		var topic, reason string
+		err := rows.Scan(&topic, &reason)
+		reasons[topic] = reason
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	counts := map[string][2]int64{}
+	err = c.each(ctx, `SELECT topic, sum(messages), sum(dead) FROM ledger
+		WHERE last_kafka_time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND last_kafka_time < toDateTime(@at, 'UTC') GROUP BY topic`, at, func(rows driver.Rows) error {
+		var topic string
+		var n [2]int64
+		err := rows.Scan(&topic, &n[0], &n[1])
+		counts[topic] = n
+		return err
+	})
+	for _, w := range marks {
+		n := counts[w.Topic]
+		r.Topics = append(r.Topics, evaluate.TopicState{Topic: w.Topic, CompleteUntil: w.CompleteUntil, CaughtUp: w.CaughtUp, Messages: n[0], Dead: n[1], Reason: reasons[w.Topic]})
+	}
+	return err
+}
+
+func (c *Conn) readHours(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	last := rollup.Grain1h.Window(at.Add(-time.Hour)).Start
+	use := map[string]*evaluate.ConsumerHours{}
+	first := map[string]time.Time{}
+	var order []string
+	err := c.each(ctx, `SELECT toString(consumer), any(toString(plan)), time, sum(requests) FROM key_1h
+		WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 28 DAY AND time < toStartOfHour(toDateTime(@at, 'UTC')) AND consumer IN (
+			SELECT consumer FROM key_1h WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND consumer != '' GROUP BY consumer ORDER BY sum(requests) DESC LIMIT @most)
+		GROUP BY consumer, time ORDER BY consumer, time`, at, func(rows driver.Rows) error {
+		var consumer, plan string
+		var t time.Time
+		var n int64
+		if err := rows.Scan(&consumer, &plan, &t, &n); err != nil {
+			return err
+		}
+		u, ok := use[consumer]
+		if !ok {
+			u = &evaluate.ConsumerHours{Consumer: consumer, Plan: plan, Hour: last}
+			use[consumer], first[consumer], order = u, t, append(order, consumer)
+		}
+		if t.Equal(last) {
+			u.Now = n
+		} else {
+			u.History = append(u.History, baseline.Point{Time: t, Value: float64(n)})
+		}
+		return nil
+	}, clickhouse.Named("most", maxConsumers))
+	for _, consumer := range order {
+		u := use[consumer]
+		u.History = baseline.Zeros(u.History, first[consumer], last)
+		r.Hours = append(r.Hours, *u)
+	}
+	return err
+}
+
+func (c *Conn) readPeriods(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	return c.each(ctx, `SELECT toString(consumer), argMax(toString(plan), time), sumIf(requests, time >= toStartOfMonth(toDateTime(@at, 'UTC'))),
+			sumIf(requests, time >= toDateTime(@at, 'UTC') - INTERVAL 1 DAY)
+		FROM key_1h WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 32 DAY AND time < toDateTime(@at, 'UTC') AND consumer != '' AND plan != ''
+		GROUP BY consumer ORDER BY consumer`, at, func(rows driver.Rows) error {
+		var p evaluate.ConsumerPeriod
+		if err := rows.Scan(&p.Consumer, &p.Plan, &p.Used, &p.LastDay); err != nil {
+			return err
+		}
+		r.Periods = append(r.Periods, p)
+		return nil
+	})
+}
+
+func (c *Conn) readVersions(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	return c.each(ctx, `SELECT service, toString(api_version), toInt64(uniqExact(key_id)), toInt64(count()) FROM access_log
+		WHERE ts >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND ts < toDateTime(@at, 'UTC') AND api_version != '' AND key_id != toFixedString('', 16)
+		GROUP BY service, api_version ORDER BY service, api_version`, at, func(rows driver.Rows) error {
+		var v evaluate.VersionUse
+		if err := rows.Scan(&v.Service, &v.Version, &v.Keys, &v.Requests); err != nil {
+			return err
+		}
+		r.Versions = append(r.Versions, v)
+		return nil
+	})
+}

@@ -1,0 +1,348 @@
+package evaluate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/baseline"
+	"gatewatch/internal/slo"
+)
+
+// When client errors are everyone's.
+const (
+	minHit      = 5    // consumers
+	minHitShare = 0.3  // of those that are active
+	chance      = 1e-3 // above which a rise may be one
+)
+
+func findClientErrors(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, e := range r.Errors {
+		usual := 0.0
+		if e.UsualRequests > 0 {
+			usual = float64(e.UsualErrors) / float64(e.UsualRequests)
+		}
+		// Twice what is usual, and a hundredth at least.
+		if e.Hit < minHit || float64(e.Hit) < minHitShare*float64(e.Active) || slo.AtLeast(e.Errors, e.Requests, max(2*usual, 0.01)) > chance {
+			continue
+		}
+		share := float64(e.Errors) / float64(e.Requests)
+		list = append(list, Signal{
+			Kind: alert.ClientErrors, Service: e.Service, Labels: map[string]string{"error_class": e.Class}, Severity: alert.Page, Since: e.Since, ErrorClass: e.Class,
+			Headline: fmt.Sprintf("%s for %s of %s consumers (%s of requests, usual %s)", e.Class, thousands(e.Hit), thousands(e.Active), percent(share), percent(usual)),
+			Lines: []Line{
+				{"Impact", fmt.Sprintf("%s of %s requests in 5 m · %s of %s consumers", thousands(e.Errors), thousands(e.Requests), thousands(e.Hit), thousands(e.Active))},
+				{"Reach", "everyone: not one client's mistake, but a certificate, an identity provider, a route or a limit of ours"},
+			},
+			Evidence: map[string]any{"requests": e.Requests, "errors": e.Errors, "consumers_active": e.Active, "consumers_hit": e.Hit, "usual_share": usual},
+		})
+	}
+	return list
+}
+
+// When traffic is lost, or dips.
+const (
+	lostMinutes = 3
+	lostShare   = 0.05
+	lostRate    = 60 // requests a minute that must be usual
+	dipMinutes  = 15
+	dipShare    = 0.5
+	riseShare   = 3
+	farOff      = 6 // deviations
+	needMinutes = 60
+)
+
+// usualRate returns how many requests a minute are usual: at this hour of the
+// week, or else in the hour before the minutes that are judged.
+func (t *Traffic) usualRate(at time.Time, judged int) (rate float64, why string) {
+	if b := baseline.New(t.History, baseline.Counts); len(t.History) > 0 {
+		if e, ok := b.Expected(at); ok {
+			return e.Median / 60, "at this hour of the week"
+		}
+	}
+	before := slices.Clone(t.Minutes[:max(0, len(t.Minutes)-judged)])
+	if len(before) < needMinutes {
+		return 0, ""
+	}
+	slices.Sort(before)
+	return float64(before[len(before)/2]), "in the hour before"
+}
+
+// last returns the sum of the newest n minutes.
+func (t *Traffic) last(n int) (sum int64) {
+	for _, v := range t.Minutes[max(0, len(t.Minutes)-n):] {
+		sum += v
+	}
+	return sum
+}
+
+func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	whole := map[string]bool{}
+	for _, t := range r.Traffic { // services come before their nodes
+		rate, why := t.usualRate(r.At, lostMinutes)
+		if rate < lostRate || len(t.Minutes) < lostMinutes || whole[t.Service] {
+			continue
+		}
+		lost := true
+		for _, v := range t.Minutes[len(t.Minutes)-lostMinutes:] {
+			lost = lost && float64(v) < lostShare*rate
+		}
+		if !lost {
+			continue
+		}
+		since := r.At
+		for i := len(t.Minutes) - 1; i >= 0 && float64(t.Minutes[i]) < lostShare*rate; i-- {
+			since = since.Add(-time.Minute)
+		}
+		sig := Signal{
+			Kind: alert.TrafficLost, Service: t.Service, Severity: alert.Page, Since: since,
+			Headline: fmt.Sprintf("traffic lost: %d requests a minute, %.0f are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
+			Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests are missing since %s UTC", thousands(int64(rate*r.At.Sub(since).Minutes())), since.UTC().Format("15:04"))}, {"Reach", "the whole service; Kafka is complete, so they were not logged or never came"}},
+			Evidence: map[string]any{"usual_per_minute": rate, "usual": why, "minutes": t.Minutes[max(0, len(t.Minutes)-10):]},
+		}
+		if t.Node == "" {
+			whole[t.Service] = true
+		} else {
+			sig.Labels = map[string]string{"node": t.Node}
+			sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
+		}
+		list = append(list, sig)
+	}
+	return list
+}
+
+func findTrafficDips(c SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, t := range r.Traffic {
+		if t.Node != "" || len(t.Minutes) < dipMinutes {
+			continue
+		}
+		e, ok := baseline.New(t.History, baseline.Counts).Expected(r.At)
+		if !ok || e.Median/60 < lostRate {
+			continue
+		}
+		now := float64(t.last(dipMinutes)) / dipMinutes
+		if usual := e.Median / 60; now < dipShare*usual && now >= lostShare*usual && -e.Part(dipMinutes/60.0).Score(now*dipMinutes) > farOff {
+			list = append(list, dip(c, &t, r.At, now, usual))
+		}
+	}
+	return list
+}
+
+func dip(c SignalsConfig, t *Traffic, at time.Time, now, usual float64) Signal {
+	s := Signal{
+		Kind: alert.TrafficDip, Service: t.Service, Severity: alert.Ticket, Since: at.Add(-dipMinutes * time.Minute),
+		Headline: fmt.Sprintf("traffic dip: %.0f requests a minute, %.0f are usual at this hour of the week", now, usual),
+		Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests an hour fewer than usual", thousands(int64(60*(usual-now))))}},
+		Evidence: map[string]any{"per_minute": now, "usual_per_minute": usual},
+	}
+	if v, ok := c.RequestValue[t.Service]; ok {
+		atRisk := v.Value * 60 * (usual - now)
+		s.Lines[0].Text += fmt.Sprintf(" · about %s %s/h at risk", thousands(int64(atRisk)), v.Currency)
+		s.Evidence["value_at_risk_per_hour"] = atRisk
+	}
+	return s
+}
+
+func findUnusualTraffic(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, t := range r.Traffic {
+		if t.Node != "" || len(t.Minutes) < dipMinutes {
+			continue
+		}
+		e, ok := baseline.New(t.History, baseline.Counts).Expected(r.At)
+		now := float64(t.last(dipMinutes)) / dipMinutes
+		if usual := e.Median / 60; ok && now > riseShare*usual && now >= lostRate && e.Part(dipMinutes/60.0).Score(now*dipMinutes) > farOff {
+			list = append(list, Signal{
+				Kind: alert.UnusualTraffic, Service: t.Service, Severity: alert.Ticket, Since: r.At.Add(-dipMinutes * time.Minute),
+				Headline: fmt.Sprintf("unusual traffic: %.0f requests a minute, %.0f are usual at this hour of the week", now, usual),
+				Evidence: map[string]any{"per_minute": now, "usual_per_minute": usual},
+			})
+		}
+	}
+	return list
+}
+
+// minRefused is how many requests a breaker must refuse in a minute.
+const minRefused = 3
+
+func findBreakers(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, b := range r.Breakers {
+		if b.Refused < minRefused {
+			continue
+		}
+		list = append(list, Signal{
+			Kind: alert.Breaker, Service: b.Service, Labels: map[string]string{"route": b.Route}, Severity: alert.Ticket, Since: b.Since, ErrorClass: "breaker_open",
+			Headline: fmt.Sprintf("circuit breaker open for %s", clean(b.Route)),
+			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of the last minute were refused without reaching the upstream", thousands(b.Refused), thousands(b.Requests))}},
+			Evidence: map[string]any{"requests": b.Requests, "refused": b.Refused},
+		})
+	}
+	return list
+}
+
+// When one consumer fails alone.
+const (
+	minUse      = 20
+	failsMostly = 0.5
+	othersFail  = 0.1
+)
+
+func findConsumersFailing(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, u := range r.Users {
+		if u.Requests < minUse || float64(u.Failed) < failsMostly*float64(u.Requests) ||
+			float64(u.OthersFails) > othersFail*float64(u.OthersRequests) || slo.AtLeast(u.Failed, u.Requests, othersFail) > chance {
+			continue
+		}
+		who := clean(u.Consumer)
+		if u.Plan != "" {
+			who += " (" + clean(u.Plan) + ")"
+		}
+		list = append(list, Signal{
+			Kind: alert.ConsumerFailing, Service: u.Service, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Since, ErrorClass: u.Class,
+			Headline: fmt.Sprintf("%s fails: %s of its requests, mostly %s", who, percent(float64(u.Failed)/float64(u.Requests)), u.Class),
+			Lines: []Line{
+				{"Impact", fmt.Sprintf("%s of %s requests in 15 m", thousands(u.Failed), thousands(u.Requests))},
+				{"Reach", fmt.Sprintf("one client; %s of the others' requests fail", percent(float64(u.OthersFails)/float64(max(1, u.OthersRequests))))},
+			},
+			Evidence: map[string]any{"requests": u.Requests, "failed": u.Failed, "others_requests": u.OthersRequests, "others_failed": u.OthersFails, "class": u.Class},
+		})
+	}
+	return list
+}
+
+// minHourly is how many requests an hour a use must have to be unusual.
+const minHourly = 100
+
+func findUnusualUse(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, u := range r.Hours {
+		e, ok := baseline.New(u.History, baseline.Counts).Expected(u.Hour)
+		if !ok || max(float64(u.Now), e.Median) < minHourly || e.Score(float64(u.Now)) < farOff && -e.Score(float64(u.Now)) < farOff {
+			continue
+		}
+		if now := float64(u.Now); now < riseShare*e.Median && now > e.Median/riseShare {
+			continue
+		}
+		list = append(list, Signal{
+			Kind: alert.UnusualUse, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Hour,
+			Headline: fmt.Sprintf("unusual use by %s: %s requests an hour, %s are usual", clean(u.Consumer), thousands(u.Now), thousands(int64(e.Median))),
+			Evidence: map[string]any{"hour": u.Hour.UTC(), "requests": u.Now, "usual": e.Median},
+		})
+	}
+	return list
+}
+
+func findQuotas(c SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	month := time.Date(r.At.Year(), r.At.Month(), 1, 0, 0, 0, 0, time.UTC)
+	end := month.AddDate(0, 1, 0)
+	for _, u := range r.Periods {
+		quota := c.Quotas[u.Plan]
+		if quota <= 0 || u.LastDay <= 0 || u.Used >= quota {
+			continue
+		}
+		left := time.Duration(float64(quota-u.Used) / float64(u.LastDay) * 24 * float64(time.Hour))
+		gone := r.At.Add(left)
+		if !gone.Before(end) {
+			continue
+		}
+		list = append(list, Signal{
+			Kind: alert.QuotaForecast, Labels: map[string]string{"consumer": u.Consumer, "plan": u.Plan}, Severity: alert.Ticket, Since: r.At.Truncate(time.Hour),
+			Headline: fmt.Sprintf("%s will use up its quota on %s", clean(u.Consumer), gone.UTC().Format(time.DateOnly)),
+			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of plan %s are used, %s in the last day", thousands(u.Used), thousands(quota), clean(u.Plan), thousands(u.LastDay))}},
+			Evidence: map[string]any{"used": u.Used, "quota": quota, "last_day": u.LastDay, "gone": gone.UTC()},
+		})
+	}
+	return list
+}
+
+// nearSunset is how long before the end of a version its users are a signal.
+const nearSunset = 30 * 24 * time.Hour
+
+func findSunsets(c SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, v := range c.Sunsets {
+		end, err := time.Parse(time.DateOnly, v.Date)
+		if err != nil || end.Sub(r.At) > nearSunset {
+			continue
+		}
+		for _, u := range r.Versions {
+			if u.Service != v.Service || u.Version != v.Version || u.Keys == 0 {
+				continue
+			}
+			days := int(end.Sub(r.At).Hours() / 24)
+			list = append(list, Signal{
+				Kind: alert.Sunset, Service: u.Service, Labels: map[string]string{"version": u.Version}, Severity: alert.Ticket, Since: r.At.Truncate(24 * time.Hour),
+				Headline: fmt.Sprintf("%d keys still call version %s, which ends in %d days", u.Keys, clean(u.Version), days),
+				Lines:    []Line{{"Impact", fmt.Sprintf("%s requests in 7 d", thousands(u.Requests))}},
+				Evidence: map[string]any{"keys": u.Keys, "requests": u.Requests, "sunset": v.Date},
+			})
+		}
+	}
+	return list
+}
+
+// minSpans is how many served requests traces must show.
+const minSpans = 20
+
+func findLoggingGaps(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, s := range r.Silent {
+		if s.Spans < minSpans {
+			continue
+		}
+		list = append(list, Signal{
+			Kind: alert.LoggingGap, Service: s.Service, Severity: alert.Ticket, Since: s.Last.Truncate(time.Minute),
+			Headline: "traces come, the access log does not",
+			Lines:    []Line{{"Impact", fmt.Sprintf("%s requests of the last 10 m are in traces and in no access log: objectives of %s are not judged", thousands(s.Spans), clean(s.Service))}},
+			Evidence: map[string]any{"spans": s.Spans, "last_request": s.Last.UTC()},
+		})
+	}
+	return list
+}
+
+// behind is how old a topic's watermark is when it is stale.
+const behind = 2 * time.Minute
+
+func findStale(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, t := range r.Topics {
+		if !t.CaughtUp || r.At.Sub(t.CompleteUntil) < behind {
+			continue
+		}
+		list = append(list, Signal{
+			Kind: alert.StaleData, Service: "gatewatch", Labels: map[string]string{"topic": t.Topic}, Severity: alert.Ticket, Since: t.CompleteUntil.Truncate(time.Second),
+			Headline: fmt.Sprintf("topic %s is complete only until %s", clean(t.Topic), t.CompleteUntil.UTC().Format(time.TimeOnly)),
+			Evidence: map[string]any{"complete_until": t.CompleteUntil.UTC()},
+		})
+	}
+	return list
+}
+
+// When dead letters are too many.
+const (
+	minDead   = 10
+	deadShare = 0.01
+)
+
+func findDeadLetters(_ SignalsConfig, r *Readings) []Signal {
+	var list []Signal
+	for _, t := range r.Topics {
+		if t.Dead < minDead || float64(t.Dead) < deadShare*float64(t.Messages) {
+			continue
+		}
+		list = append(list, Signal{
+			Kind: alert.DeadLetters, Service: "gatewatch", Labels: map[string]string{"topic": t.Topic}, Severity: alert.Ticket, Since: r.At.Add(-10 * time.Minute),
+			Headline: fmt.Sprintf("%s of topic %s can't be read: %s", percent(float64(t.Dead)/float64(max(1, t.Messages))), clean(t.Topic), clean(t.Reason)),
+			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s messages of the last 10 m are in no figure", thousands(t.Dead), thousands(t.Messages))}},
+			Evidence: map[string]any{"messages": t.Messages, "dead": t.Dead, "reason": t.Reason},
+		})
+	}
+	return list
+}

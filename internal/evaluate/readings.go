@@ -1,0 +1,103 @@
+package evaluate
+
+import (
+	"slices"
+	"time"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/baseline"
+)
+
+// Readings are what signals are made of: what the store knows at a whole minute.
+// Kinds names those that were read for; the others are not judged.
+type Readings struct {
+	At       time.Time
+	Kinds    []alert.Kind
+	Traffic  []Traffic
+	Errors   []ClassShare
+	Breakers []BreakerUse
+	Users    []ConsumerUse
+	Hours    []ConsumerHours
+	Periods  []ConsumerPeriod
+	Versions []VersionUse
+	Silent   []SilentService
+	Topics   []TopicState
+}
+
+func (r *Readings) has(k alert.Kind) bool { return slices.Contains(r.Kinds, k) }
+
+// Traffic is the requests of a service, or of a node of it.
+type Traffic struct {
+	Service, Node string // Node empty: the whole service
+	// Minutes are the requests of the minutes before At, the newest last; an hour
+	// and what is judged.
+	Minutes []int64
+	// History are the requests by hour of the last weeks, before the hour of At.
+	// Empty for nodes.
+	History []baseline.Point
+}
+
+// ClassShare is a class of client errors at a service.
+type ClassShare struct {
+	Service, Class string
+	// In the last five minutes:
+	Requests, Errors int64
+	Active, Hit      int64 // consumers, and those of which at least half of all requests end so
+	// In the day before:
+	UsualRequests, UsualErrors int64
+	Since                      time.Time // first minute of the run of minutes with such errors
+}
+
+// BreakerUse is the requests that a circuit breaker refused in the last minute.
+type BreakerUse struct {
+	Service, Route    string
+	Requests, Refused int64
+	Since             time.Time // of the episode
+}
+
+// ConsumerUse is a consumer's requests to a service in the last 15 minutes.
+type ConsumerUse struct {
+	Service, Consumer, Plan     string
+	Requests, Failed            int64
+	OthersRequests, OthersFails int64
+	Class                       string // of most failures
+	Since                       time.Time
+}
+
+// ConsumerHours is a consumer's requests by hour of the last weeks; Now is the
+// last whole hour.
+type ConsumerHours struct {
+	Consumer, Plan string
+	Hour           time.Time
+	Now            int64
+	History        []baseline.Point
+}
+
+// ConsumerPeriod is a consumer's use since the month began.
+type ConsumerPeriod struct {
+	Consumer, Plan string
+	Used           int64 // since the month began
+	LastDay        int64 // in the last 24 h
+}
+
+// VersionUse is who still calls a version.
+type VersionUse struct {
+	Service, Version string
+	Keys, Requests   int64 // in the last 7 days
+}
+
+// SilentService is one whose traces come and whose access log does not.
+type SilentService struct {
+	Service string
+	Spans   int64     // of requests served, in the last ten minutes
+	Last    time.Time // its last request in an access log
+}
+
+// TopicState is how far a topic is read, and what of it can't be.
+type TopicState struct {
+	Topic          string
+	CompleteUntil  time.Time
+	CaughtUp       bool
+	Messages, Dead int64 // in the last ten minutes
+	Reason         string
+}

@@ -1,0 +1,259 @@
+package evaluate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"gatewatch/internal/alert"
+	"gatewatch/internal/owner"
+	"gatewatch/internal/runbook"
+	"gatewatch/internal/slo"
+)
+
+// A Signal is something beyond objectives that somebody should know: what it
+// is, about whom, and by which facts.
+type Signal struct {
+	Kind    alert.Kind
+	Service string
+	// Labels tell it apart from others of its kind and service: consumer, node, topic …
+	Labels     map[string]string
+	Severity   alert.Severity
+	Since      time.Time // onset
+	Headline   string    // behind the service, on line 1 of the page
+	Lines      []Line    // of the page
+	Evidence   map[string]any
+	ErrorClass string // for runbooks
+}
+
+// A Line is one line of a page: its name, and what it says.
+type Line struct{ Name, Text string }
+
+// Kind returns what a status is about.
+func (s *Status) Kind() alert.Kind {
+	switch {
+	case s.Signal != nil:
+		return s.Signal.Kind
+	case s.SLO.Name == blindSLO:
+		return alert.DataIncomplete
+	case s.SLO.SLI.Kind == slo.Latency:
+		return alert.LatencyBurn
+	}
+	return alert.SLOBurn
+}
+
+// name is what stands in place of an objective's name.
+func (s *Signal) name() string { return strings.ReplaceAll(string(s.Kind), "_", "-") }
+
+// subject tells signals of one kind apart.
+func (s *Signal) subject() string {
+	parts := []string{s.Service}
+	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+		parts = append(parts, k+"="+s.Labels[k])
+	}
+	return strings.Join(parts, " ")
+}
+
+// A Detector finds signals of one kind. It is a pure function of what was read.
+type Detector struct {
+	Kind alert.Kind
+	// Calm is how long it must not be found until it ends.
+	Calm time.Duration
+	Find func(SignalsConfig, *Readings) []Signal
+}
+
+// Detectors is the registry of what is looked for beyond objectives. Data that
+// is incomplete and alerts that can't be delivered are found by the Loop itself.
+func Detectors() []Detector {
+	return []Detector{
+		{alert.ClientErrors, 5 * time.Minute, findClientErrors},
+		{alert.TrafficLost, 3 * time.Minute, findTrafficLost},
+		{alert.Breaker, 5 * time.Minute, findBreakers},
+		{alert.ConsumerFailing, 15 * time.Minute, findConsumersFailing},
+		{alert.UnusualTraffic, 15 * time.Minute, findUnusualTraffic},
+		{alert.TrafficDip, 15 * time.Minute, findTrafficDips},
+		{alert.UnusualUse, 2 * time.Hour, findUnusualUse},
+		{alert.QuotaForecast, 2 * time.Hour, findQuotas},
+		{alert.Sunset, 26 * time.Hour, findSunsets},
+		{alert.LoggingGap, 10 * time.Minute, findLoggingGaps},
+		{alert.StaleData, 5 * time.Minute, findStale},
+		{alert.DeadLetters, 10 * time.Minute, findDeadLetters},
+	}
+}
+
+// Signals is the state of all signals. It is pure, as an Evaluator is.
+type Signals struct {
+	config    SignalsConfig
+	detectors []Detector
+	active    map[string]*activeSignal
+}
+
+type activeSignal struct {
+	Signal
+	id   string
+	last time.Time // when it was last found
+}
+
+// NewSignals returns the signals that are not switched off.
+func NewSignals(c SignalsConfig) *Signals {
+	s := &Signals{config: c, active: map[string]*activeSignal{}}
+	for _, d := range Detectors() {
+		if !slices.Contains(c.Off, string(d.Kind)) {
+			s.detectors = append(s.detectors, d)
+		}
+	}
+	return s
+}
+
+// Judge decides at a tick on what was read up to it.
+func (s *Signals) Judge(at time.Time, r *Readings) []Transition {
+	var list []Transition
+	for _, d := range s.detectors {
+		if !r.has(d.Kind) {
+			continue
+		}
+		found := d.Find(s.config, r)
+		slices.SortFunc(found, func(a, b Signal) int { return cmp.Compare(a.subject(), b.subject()) })
+		for _, f := range found[:min(len(found), maxSignals)] {
+			name := seriesName(f.name(), f.subject())
+			if a, ok := s.active[name]; ok {
+				a.last = at
+				continue
+			}
+			a := &activeSignal{Signal: f, id: alert.ID(name, f.Since), last: at}
+			s.active[name] = a
+			t := Transition{At: at, From: alert.Inactive}
+			t.Status = a.status(alert.Firing)
+			list = append(list, t)
+		}
+		list = append(list, s.end(at, d)...)
+	}
+	return list
+}
+
+// maxSignals is how many alerts of one kind there are at once; more of them have
+// one cause.
+const maxSignals = 20
+
+// end ends those of a kind that have not been found for long enough.
+func (s *Signals) end(at time.Time, d Detector) []Transition {
+	var list []Transition
+	for _, name := range slices.Sorted(maps.Keys(s.active)) {
+		a := s.active[name]
+		if a.Kind != d.Kind || at.Sub(a.last) < d.Calm {
+			continue
+		}
+		t := Transition{At: at, From: alert.Firing, FromSever: a.Severity, ResolvedID: a.id, Since: a.Since}
+		t.Status = a.status(alert.Resolved)
+		t.Status.Severity, t.Status.ID = alert.None, ""
+		t.Status.Reason = fmt.Sprintf("not found for %s", slo.Span(d.Calm))
+		list = append(list, t)
+		delete(s.active, name)
+	}
+	return list
+}
+
+func (a *activeSignal) status(state alert.State) Status {
+	sig := a.Signal
+	return Status{
+		SLO: slo.SLO{Name: a.name(), Service: a.Service}, Group: a.subject(), State: state, Severity: a.Severity,
+		Since: a.Since, ID: a.id, Reason: a.Headline, Signal: &sig,
+	}
+}
+
+// Restore takes over a signal that was recorded as firing; false if it is none.
+func (s *Signals) Restore(r Restored) bool {
+	for _, d := range s.detectors {
+		sig := Signal{Kind: d.Kind, Service: r.Labels["service"], Severity: r.Severity, Since: r.Since, Headline: "found before the restart"}
+		if sig.name() != r.SLO {
+			continue
+		}
+		sig.Labels = map[string]string{}
+		for _, k := range signalLabels {
+			if v := r.Labels[k]; v != "" {
+				sig.Labels[k] = v
+			}
+		}
+		s.active[seriesName(r.SLO, r.Group)] = &activeSignal{Signal: sig, id: r.ID, last: r.raised()}
+		return true
+	}
+	return false
+}
+
+// signalLabels are the labels that signals are told apart by.
+var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan"}
+
+// signal reads and judges the signals of a minute.
+func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
+	r, err := l.deps.Query.Signals(ctx, tick)
+	if err != nil {
+		l.m.errors.WithLabelValues("query").Inc()
+		l.log.Error("signals are not judged in this minute", "time", tick, "err", err)
+		return nil
+	}
+	return l.signals.Judge(tick, &r)
+}
+
+// signalAlert makes the alert of a signal.
+func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, string) {
+	st := &t.Status
+	sig := st.Signal
+	q := owner.Question{Service: sig.Service, Route: sig.Labels["route"]}
+	answer := l.deps.Owners.Lookup(q, l.config.DefaultOwner)
+	found, _ := l.deps.Runbooks.Match(runbook.Signal{
+		Kind: string(sig.Kind), Service: sig.Service, Route: sig.Labels["route"], ErrorClass: sig.ErrorClass, Severity: sig.Severity.String(),
+	})
+	var p page
+	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
+	rest := fmt.Sprintf(": %s since %s UTC", sig.Headline, sig.Since.UTC().Format("15:04"))
+	name := sig.Service
+	if name == "" {
+		name = "gatewatch"
+	}
+	p.lines = append(p.lines, shorten(tidy(head+name+rest), maxFirstLine))
+	for _, line := range sig.Lines {
+		p.add(line.Name, "%s", tidy(line.Text))
+	}
+	vars := map[string]string{"service": name, "slo": sig.name(), "since": sig.Since.UTC().Format(time.RFC3339), "alert": st.ID}
+	for k, v := range sig.Labels {
+		vars[k] = v
+	}
+	if sig.ErrorClass != "" {
+		vars["error_class"] = sig.ErrorClass
+	}
+	p.steps(found, vars)
+	p.runbook(found, l.config.runbookBase(), vars)
+	p.add("Owner", "%s", ownerLine(answer))
+	if !complete.IsZero() {
+		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(l.deps.Now().Sub(complete)))
+	}
+	p.add("Links", "`gatewatch-alert explain %s`", st.ID)
+	labels := l.labels(*st, answer.Team.Name)
+	if info, ok := sig.Kind.Info(); ok {
+		labels["alertname"] = info.Name
+	}
+	maps.Copy(labels, sig.Labels)
+	a := annotations(p.text(), *st, found, l.config.runbookBase(), vars)
+	a["kind"] = string(sig.Kind)
+	if !complete.IsZero() {
+		a["complete_until"] = complete.UTC().Format(time.RFC3339)
+	}
+	evidence := map[string]any{"kind": sig.Kind, "reason": sig.Headline, "onset": sig.Since.UTC(), "facts": sig.Evidence, "owner": answer.Team.Name, "owner_reason": answer.Source, "runbook_reason": found.Reason, "runbook_others": found.Others}
+	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.external() + "/"}, answer.Team.Name, toJSON(evidence)
+}
+
+// endText is what people are told of an end.
+func (l *Loop) endText(t *Transition) string {
+	if t.Status.Signal == nil {
+		return resolvedText(t)
+	}
+	sig := t.Status.Signal
+	var p page
+	p.lines = append(p.lines, shorten(tidy(fmt.Sprintf("[RESOLVED] %s: %s, %s after %s", sig.Service, sig.name(), t.FromSever, age(t.At.Sub(t.Since)))), maxFirstLine))
+	p.add("Links", "`gatewatch-alert explain %s`", t.ResolvedID)
+	return p.text()
+}
