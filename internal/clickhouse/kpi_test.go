@@ -1,0 +1,70 @@
+package clickhouse_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gatewatch/internal/accesslog"
+	"gatewatch/internal/clickhouse/clickhousetest"
+	"gatewatch/internal/consumer"
+	"gatewatch/internal/ingest"
+)
+
+// A key is what it was at the time of the call, at any moment within an hour;
+// what a consumer did under a former name, or before its key was rotated, stays
+// its own.
+func TestCallsAsOfTheirTime(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	b := newBlock(t, conn)
+	hour := now.Truncate(time.Hour)
+	at := func(minute int) time.Time { return hour.Add(time.Duration(minute) * time.Minute) }
+	offset := int64(0)
+	where := func() ingest.Coordinates { offset++; return ingest.Coordinates{Offset: offset - 1, KafkaTime: now} }
+	one, two, three := [16]byte{1}, [16]byte{2}, [16]byte{3, 0xab}
+	for _, e := range []consumer.Event{
+		{Time: at(5), Action: consumer.Created, KeyID: one, Consumer: "acme", Plan: "free", Tier: "silver"},
+		{Time: at(30), Action: consumer.Updated, KeyID: one, Plan: "pro"},
+		{Time: at(40), Action: consumer.Created, KeyID: two, Consumer: "acme", Plan: "pro"},
+		{Time: at(41), Action: consumer.Revoked, KeyID: one},
+		{Time: at(50), Action: consumer.Renamed, Consumer: "acme-corp", Former: "acme"},
+		{Time: at(55), Action: consumer.Updated, Consumer: "acme-corp", Tier: "gold"},
+		{Time: at(56), Action: consumer.Renamed, Consumer: "roadrunner", Former: "acme-corp"},
+		{Time: at(10), Action: consumer.Created, Consumer: "keyless", Plan: "basic"},
+	} {
+		b.AppendKeyEvent(where(), &e)
+	}
+	for _, c := range []struct {
+		minute   int
+		key      [16]byte
+		consumer string
+	}{
+		{0, one, ""}, {29, one, ""}, {30, one, ""}, {31, one, ""}, {45, two, ""}, {55, two, ""}, {59, two, "whatever"},
+		{20, three, ""}, {21, three, "logged"}, {22, [16]byte{}, "keyless"}, {23, [16]byte{}, "acme"},
+	} {
+		b.AppendEntry(where(), &accesslog.Entry{Time: at(c.minute), Service: "orders", Route: "/v1/orders", Method: "GET", Status: 200, Consumer: accesslog.Consumer{ID: c.consumer, KeyID: c.key}})
+	}
+	if err := b.Insert(t.Context(), ingest.LedgerEntry{Range: ingest.Range{Topic: "access", Last: offset - 1}, Messages: offset, Rows: offset}); err != nil {
+		t.Fatal(err)
+	}
+	got := scan[string](t, conn, `SELECT toString(groupArray((key, consumer, plan, tier, source, n))) FROM (
+		SELECT lower(hex(substring(key_id, 1, 2))) AS key, consumer, plan, tier, source, sum(requests) AS n FROM call_1h GROUP BY ALL ORDER BY ALL)`)
+	want := "[('0000','keyless','basic','','catalogue',1),('0000','roadrunner','','gold','catalogue',1)," +
+		"('0100','roadrunner','free','silver','catalogue',2),('0100','roadrunner','pro','silver','catalogue',2)," +
+		"('0200','roadrunner','pro','','catalogue',1),('0200','roadrunner','pro','gold','catalogue',2)," +
+		"('03ab','key 03ab0000','','','first_seen',1),('03ab','logged','','','gateway',1)]"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("call_1h (-want +got):\n%s", diff)
+	}
+	got = scan[string](t, conn, "SELECT toString(groupArray((consumer, plan, tier, source, first_call, keys))) FROM (SELECT * FROM v_consumer ORDER BY consumer)")
+	want = "[('key 03ab0000','','','first_seen','2026-11-20 12:20:00.000000',0),('keyless','basic','','catalogue','2026-11-20 12:22:00.000000',0)," +
+		"('logged','','','gateway','2026-11-20 12:21:00.000000',0),('roadrunner','pro','gold','catalogue','2026-11-20 12:00:00.000000',2)]"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("v_consumer (-want +got):\n%s", diff)
+	}
+	got = scan[string](t, conn, "SELECT toString(groupArray((consumer, n))) FROM (SELECT consumer, sum(requests) AS n FROM call_route_1d GROUP BY consumer ORDER BY consumer)")
+	if want = "[('key 03ab0000',1),('keyless',1),('logged',1),('roadrunner',8)]"; got != want {
+		t.Errorf("call_route_1d: %s, want %s", got, want)
+	}
+}
