@@ -72,6 +72,9 @@ func retention(r config.Retention) []clickhouse.TTL {
 		{Table: "key_1m", Keep: r.Key1m},
 		{Table: "key_1h", Keep: r.Key1h},
 		{Table: "key_1d", Keep: r.Key1d},
+		{Table: "usage_1d", Keep: r.Usage1d},
+		{Table: "workflow_call", Keep: r.WorkflowCall},
+		{Table: "workflow_run", Keep: r.WorkflowRun},
 	}
 }
 

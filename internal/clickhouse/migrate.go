@@ -250,8 +250,10 @@ func (c *Conn) applyRetention(ctx context.Context, ttls []TTL) error {
 	for _, t := range ttls {
 		column := "time"
 		switch t.Table {
-		case "access_log", "span":
+		case "access_log", "span", "workflow_call":
 			column = "toDateTime(ts)"
+		case "workflow_run":
+			column = "toDateTime(start)"
 		case "dead_letter":
 			column = "toDateTime(kafka_time)"
 		}

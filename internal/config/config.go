@@ -44,4 +44,10 @@ type Retention struct {
 	Key1m      time.Duration `yaml:"key_1m"`      // default 14d
 	Key1h      time.Duration `yaml:"key_1h"`      // default 90d
 	Key1d      time.Duration `yaml:"key_1d"`      // default 3y
+	// Usage1d is calls by key, operation and version. Default 1y.
+	Usage1d time.Duration `yaml:"usage_1d"`
+	// WorkflowCall is calls to routes of workflows. Default 90d.
+	WorkflowCall time.Duration `yaml:"workflow_call"`
+	// WorkflowRun is runs of workflows. Default 2y.
+	WorkflowRun time.Duration `yaml:"workflow_run"`
 }

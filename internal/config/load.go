@@ -38,6 +38,7 @@ func DefaultConfig() Config {
 			AccessLog: 14 * day, Span: 7 * day, DeadLetter: 30 * day,
 			Request10s: 3 * day, Request1m: 90 * day, Request1h: 730 * day,
 			Key1m: 14 * day, Key1h: 90 * day, Key1d: 1095 * day,
+			Usage1d: 365 * day, WorkflowCall: 90 * day, WorkflowRun: 730 * day,
 		},
 	}
 }
@@ -154,7 +155,7 @@ func (c *Config) resolvePaths(dir string) {
 	for _, p := range []*string{
 		&c.Kafka.TLS.CAFile, &c.Kafka.TLS.CertFile, &c.Kafka.TLS.KeyFile, &c.Kafka.SASL.PasswordFile,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Ingest.PepperFile,
-		&c.Alert.SLOs, &c.Alert.Catalog, &c.Alert.Runbooks.Dir,
+		&c.Aggregate.KPI, &c.Alert.SLOs, &c.Alert.Catalog, &c.Alert.Runbooks.Dir,
 		&c.Alert.AlertmanagerAuth.PasswordFile, &c.Alert.AlertmanagerAuth.BearerTokenFile, &c.Alert.AlertmanagerAuth.CAFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {

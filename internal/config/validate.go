@@ -39,6 +39,10 @@ func (c *Config) Validate() error {
 	v.ingest()
 	v.positive("aggregate.interval", c.Aggregate.Interval)
 	v.positive("aggregate.lateness", c.Aggregate.Lateness)
+	v.positive("aggregate.kpi_interval", c.Aggregate.KPIInterval)
+	if _, err := time.LoadLocation(c.Aggregate.ReportingTimeZone); err != nil {
+		v.fault("aggregate.reporting_time_zone", "%q: want an IANA name such as Europe/Berlin", c.Aggregate.ReportingTimeZone)
+	}
 	v.hostPort("aggregate.listen", c.Aggregate.Listen)
 	v.alert()
 	v.retention()
@@ -252,6 +256,9 @@ func (v *validator) retention() {
 		{"key_1m", r.Key1m},
 		{"key_1h", r.Key1h},
 		{"key_1d", r.Key1d},
+		{"usage_1d", r.Usage1d},
+		{"workflow_call", r.WorkflowCall},
+		{"workflow_run", r.WorkflowRun},
 	} {
 		if l.d != 0 && l.d < time.Hour {
 			v.fault("retention."+l.name, "%s: want at least 1h, or 0 to keep it for ever", l.d)

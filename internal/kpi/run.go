@@ -252,3 +252,10 @@ func (w *Workflow) At(r *Run, t int64) *Run {
 	}
 	return &past
 }
+
+// Equal tells whether two runs say the same.
+func (r *Run) Equal(o *Run) bool {
+	return r.Unit == o.Unit && r.ID == o.ID && r.Start == o.Start && slices.Equal(r.Times, o.Times) && r.State == o.State && r.End == o.End &&
+		r.Failed == o.Failed && r.FailedStep == o.FailedStep && r.FailedAt == o.FailedAt && r.Amount == o.Amount &&
+		r.Key == o.Key && r.Service == o.Service && r.Plan == o.Plan && r.Tier == o.Tier
+}
