@@ -30,7 +30,8 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "run", Summary: "measure completeness of all topics until stopped", Run: runRun},
 			{Name: "check", Summary: "check the configuration; with --connect also Kafka and ClickHouse", Run: runCheck},
 			{Name: "backfill", Summary: "recompute final windows of the rollups from the raw rows", Run: runBackfill},
-			{Name: "report", Summary: "answer a question: traffic, errors, latency, keys, routes, summary", Run: runReport},
+			{Name: "kpi", Summary: "publish the KPI files and bring runs of workflows up to date, once", Run: runKPI},
+			{Name: "report", Summary: "answer a question: traffic, errors, latency, keys, routes, signups, funnel, value, quota, …", Run: runReport},
 		},
 	}
 	return app.Main(ctx, env, args)

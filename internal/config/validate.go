@@ -150,6 +150,9 @@ func (v *validator) clickhouse() {
 	} else {
 		v.hostPort("clickhouse.address", ch.Address)
 	}
+	if ch.HTTPAddress != "" {
+		v.hostPort("clickhouse.http_address", ch.HTTPAddress)
+	}
 	if !databaseName.MatchString(ch.Database) {
 		v.fault("clickhouse.database", "%q: want letters, digits and _, such as gatewatch", ch.Database)
 	}
