@@ -244,7 +244,7 @@ func (p *product) signups(ctx context.Context) error {
 	a := p.kpis.Activation
 	p.add("cohorts", "Sign-ups by "+string(p.kpis.Cohorts.By), "no sign-ups in this window: send key events, or gatewatch-ingest import consumers", p.cohortsOf(list))
 	p.add("consumers", "The newest consumers", "none", limited(p, "consumers", rows))
-	p.note("activated: %d successful calls on %d days within %s of the sign-up; stuck: called, but never with success", a.Calls, a.Days, span(time.Duration(a.Within)))
+	p.note("activated: %d successful calls on %d days up to the end of the day %s after the sign-up; stuck: called, but never with success", a.Calls, a.Days, span(time.Duration(a.Within)))
 	p.note("a consumer signs up with its first key; without key events, with its first call (known from: gateway, first_seen)")
 	return nil
 }

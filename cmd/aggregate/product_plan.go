@@ -58,7 +58,9 @@ func (p *product) quota(ctx context.Context) error {
 			rows = append(rows, more...)
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b quotaRow) int { return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(b.Throttled, a.Throttled)) })
+	slices.SortStableFunc(rows, func(a, b quotaRow) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(b.Throttled, a.Throttled))
+	})
 	empty := "nobody on a plan with a quota has called"
 	if quotas == 0 {
 		empty = "no quotas are declared: see aggregate.kpi and deploy/kpi/shop.yaml"

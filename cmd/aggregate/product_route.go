@@ -96,7 +96,9 @@ func (p *product) deprecation(d *kpi.Deprecation, found []clickhouse.DeprecatedR
 	for i := range list {
 		list[i].Trend = trend(list[i].Calls, list[i].Before)
 	}
-	slices.SortStableFunc(list, func(a, b notifyRow) int { return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Consumer, b.Consumer)) })
+	slices.SortStableFunc(list, func(a, b notifyRow) int {
+		return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(a.Consumer, b.Consumer))
+	})
 	row.Consumers, row.Trend = len(list), trend(row.Calls, row.Before)
 	verdict := "in use"
 	switch {

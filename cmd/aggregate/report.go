@@ -49,7 +49,7 @@ var questions = []question{
 // reportFlags are the flags of report.
 type reportFlags struct {
 	file, output, from, to, by, where, table, out string
-	limit                             int
+	limit                                         int
 }
 
 func runReport(ctx context.Context, env *daemon.Env, args []string) error {

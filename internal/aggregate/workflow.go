@@ -37,6 +37,8 @@ type WorkflowStore interface {
 	// PublishKPIs stores the definitions and sees to it that calls to the routes
 	// of workflows are collected.
 	PublishKPIs(ctx context.Context, d *kpi.Definitions, zone string) error
+	// SplitCalls takes hours and days in which a key changed apart, where that is due.
+	SplitCalls(ctx context.Context) error
 	// WorkflowDirty returns what has changed since the last PassDone.
 	WorkflowDirty(ctx context.Context, w *kpi.Workflow) (Dirty, error)
 	// WorkflowCalls hands over the calls since base, a unit after the other. The list
@@ -121,10 +123,10 @@ func (p *Workflower) Publish(ctx context.Context) error {
 	return p.Store.PublishKPIs(ctx, p.Definitions, p.Zone)
 }
 
-// Pass brings the runs of all workflows up to date.
+// Pass brings calls of keys that changed and the runs of all workflows up to date.
 func (p *Workflower) Pass(ctx context.Context) error {
-	if len(p.Definitions.Workflows) == 0 {
-		return nil
+	if err := p.Store.SplitCalls(ctx); err != nil {
+		return err
 	}
 	until, err := p.Until(ctx)
 	if err != nil {
@@ -152,7 +154,7 @@ func (p *Workflower) pass(ctx context.Context, w *kpi.Workflow, until time.Time)
 	if err != nil {
 		return err
 	}
-	s := &storing{p: p, ctx: ctx, w: w, version: uint64(p.Now().UnixMicro()), made: map[uint64]bool{}}
+	s := &storing{p: p, ctx: ctx, w: w, version: uint64(p.Now().UnixMicro()), made: map[begin]bool{}}
 	err = p.Store.WorkflowCalls(ctx, w, base, func(u Unit, calls []kpi.Call) error {
 		err := s.unit(u, stored[u], calls, base.UnixMicro(), until.UnixMicro())
 		delete(stored, u)
@@ -172,6 +174,12 @@ func (p *Workflower) pass(ctx context.Context, w *kpi.Workflow, until time.Time)
 	return p.Store.PassDone(ctx, w, dirty.Pass, until)
 }
 
+// begin is the call that began a run.
+type begin struct {
+	at int64
+	id uint16
+}
+
 // storing collects what a pass has to store.
 type storing struct {
 	p       *Workflower
@@ -181,31 +189,31 @@ type storing struct {
 	runs    []UnitRun
 	// made are the runs that are new, gone those that are no more: a run whose key
 	// belongs to somebody else now is both, and must not be taken back.
-	made map[uint64]bool
+	made map[begin]bool
 	gone []UnitRun
 }
 
 // unit makes the runs of a unit again from base on and stores those that differ
 // from what is stored.
 func (s *storing) unit(u Unit, stored []*kpi.Run, calls []kpi.Call, base, until int64) error {
-	before := make(map[uint64]*kpi.Run, len(stored))
+	before := make(map[begin]*kpi.Run, len(stored))
 	var open []*kpi.Run
 	for _, r := range stored {
-		before[r.ID] = r
+		before[begin{r.Start, r.ID}] = r
 		if r.Start >= base {
 			continue
 		}
 		if past := s.w.At(r, base); past != nil {
 			open = append(open, past)
 		} else {
-			delete(before, r.ID)
+			delete(before, begin{r.Start, r.ID})
 		}
 	}
 	for _, r := range kpi.NewMatcher(s.w, u.Name, open).Match(calls, until) {
-		old := before[r.ID]
-		delete(before, r.ID)
+		old := before[begin{r.Start, r.ID}]
+		delete(before, begin{r.Start, r.ID})
 		if old == nil {
-			s.made[r.ID] = true
+			s.made[begin{r.Start, r.ID}] = true
 		}
 		if old == nil || !old.Equal(r) {
 			s.runs = append(s.runs, UnitRun{Run: r, At: u})
@@ -223,7 +231,7 @@ func (s *storing) unit(u Unit, stored []*kpi.Run, calls []kpi.Call, base, until 
 // takeBack stores what is left, and which runs are no more.
 func (s *storing) takeBack() error {
 	for _, r := range s.gone {
-		if !s.made[r.ID] {
+		if !s.made[begin{r.Start, r.ID}] {
 			s.runs = append(s.runs, r)
 		}
 	}

@@ -48,6 +48,14 @@ func TestCallsAsOfTheirTime(t *testing.T) {
 	if err := b.Insert(t.Context(), ingest.LedgerEntry{Range: ingest.Range{Topic: "access", Last: offset - 1}, Messages: offset, Rows: offset}); err != nil {
 		t.Fatal(err)
 	}
+	for range 2 { // the second time there is nothing to do
+		if err := conn.SplitCalls(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := scan[uint64](t, conn, "SELECT count() FROM call_split"); n != 10 {
+		t.Errorf("%d parts of hours and days, want 10", n)
+	}
 	got := scan[string](t, conn, `SELECT toString(groupArray((key, consumer, plan, tier, source, n))) FROM (
 		SELECT lower(hex(substring(key_id, 1, 2))) AS key, consumer, plan, tier, source, sum(requests) AS n FROM call_1h GROUP BY ALL ORDER BY ALL)`)
 	want := "[('0000','keyless','basic','','catalogue',1),('0000','roadrunner','','gold','catalogue',1)," +

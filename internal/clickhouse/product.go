@@ -27,6 +27,7 @@ func (w ProductWindow) Before() ProductWindow {
 // product asks a question of a window: {{zone}} is its time zone, @from and @to
 // are its bounds in seconds. Columns fill the fields of T by their tag ch.
 func product[T any](ctx context.Context, c *Conn, what string, w ProductWindow, sql string, args ...any) ([]T, error) {
+	sql = strings.NewReplacer("{{calls}}", w.calls(false), "{{calls by day}}", w.calls(true)).Replace(sql)
 	sql = strings.NewReplacer(
 		"{{zone}}", quoteString(w.Zone.String()), "{{server}}", classesWhere(accesslog.ErrorClass.Server), "{{failed}}", "error_class != 'none'",
 		"{{template}}", templateSQL, "{{in}}", "time >= toDateTime(@from, 'UTC') AND time < toDateTime(@to, 'UTC')",
@@ -37,6 +38,33 @@ func product[T any](ctx context.Context, c *Conn, what string, w ProductWindow, 
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return list, nil
+}
+
+// calls selects the calls of the window with consumer, plan and tier as of their
+// time: whole UTC days from the level by day, the rest from that by the hour.
+// Days of another zone need hours.
+func (w ProductWindow) calls(days bool) string {
+	const columns = "time, tenant, key_id, consumer, plan, tier, source, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen"
+	first, last := w.wholeDays()
+	if days && w.Zone.String() != "UTC" || !first.Before(last) {
+		return "(SELECT " + columns + " FROM call_1h WHERE {{in}})"
+	}
+	text := fmt.Sprintf("SELECT %s FROM call_1d WHERE time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", columns, first.Unix(), last.Unix())
+	for _, edge := range [][2]time.Time{{w.From, first}, {last, w.To}} {
+		if edge[0].Before(edge[1]) {
+			text += fmt.Sprintf(" UNION ALL SELECT %s FROM call_1h WHERE time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", columns, edge[0].Unix(), edge[1].Unix())
+		}
+	}
+	return "(" + text + ")"
+}
+
+// wholeDays returns the first UTC day that begins in the window and the last one that ends in it.
+func (w ProductWindow) wholeDays() (first, last time.Time) {
+	const day = 24 * time.Hour
+	if first = w.From.Truncate(day); first.Before(w.From) {
+		first = first.Add(day)
+	}
+	return first, w.To.Truncate(day)
 }
 
 // classesWhere returns the condition that an error class is one of those for which is holds.
@@ -86,7 +114,7 @@ func (c *Conn) Usage(ctx context.Context, w ProductWindow, by string) ([]UsageRo
 		FROM (
 			SELECT tenant, `+group+` AS name, toString(error_class) AS class, argMax(plan, last_seen) AS p, sum(requests) AS n, sum(timed) AS t, sum(latency_us_sum) AS us,
 				sumMap(latency_hist) AS h, min(first_seen) AS f, max(last_seen) AS l, min(source) AS s
-			FROM call_1h WHERE {{in}} GROUP BY tenant, name, class
+			FROM {{calls}} GROUP BY tenant, name, class
 		) GROUP BY tenant, name ORDER BY calls DESC, name`)
 }
 
@@ -106,7 +134,7 @@ type ConsumerRow struct {
 
 // SignUps returns the consumers who signed up in the window, as they stand at
 // its end. Activated are those with that many successful calls, on as many days,
-// within a time of the sign-up (to the full hour).
+// up to the end of the day that lies so long after the sign-up.
 func (c *Conn) SignUps(ctx context.Context, w ProductWindow, calls, days int64, within time.Duration) ([]ConsumerRow, error) {
 	return product[ConsumerRow](ctx, c, "list sign-ups", w, `WITH
 		cons AS (
@@ -115,12 +143,12 @@ func (c *Conn) SignUps(ctx context.Context, w ProductWindow, calls, days int64, 
 			FROM v_consumer WHERE signed_up_at >= toDateTime(@from, 'UTC') AND signed_up_at < toDateTime(@to, 'UTC')
 		),
 		active AS (
-			SELECT tenant, consumer, time, sum(requests) AS n FROM call_1h WHERE {{in}} AND error_class = 'none' GROUP BY tenant, consumer, time
+			SELECT tenant, consumer, toDate(time, {{zone}}) AS day, sum(requests) AS n FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer, day
 		),
 		activated AS (
 			SELECT a.tenant AS tenant, a.consumer AS consumer FROM active AS a INNER JOIN cons AS s ON s.tenant = a.tenant AND s.consumer = a.consumer
-			WHERE a.time <= toStartOfHour(s.signed_up_at + toIntervalSecond(@within))
-			GROUP BY tenant, consumer HAVING sum(a.n) >= @calls AND uniqExact(toDate(a.time, {{zone}})) >= @days
+			WHERE a.day <= toDate(s.signed_up_at + toIntervalSecond(@within), {{zone}})
+			GROUP BY tenant, consumer HAVING sum(a.n) >= @calls AND uniqExact(a.day) >= @days
 		)
 		SELECT tenant, consumer, plan, tier, owner, source, signed_up_at, first_call, first_success, (tenant, consumer) IN (SELECT tenant, consumer FROM activated) AS activated
 		FROM cons ORDER BY signed_up_at, consumer`,
@@ -155,23 +183,23 @@ func (c *Conn) Blockers(ctx context.Context, w ProductWindow) ([]Blocker, error)
 			WHERE signed_up_at >= toDateTime(@from, 'UTC') AND first_call < toDateTime(@to, 'UTC') AND (first_success IS NULL OR first_success >= toDateTime(@to, 'UTC'))
 		),
 		failures AS (
-			SELECT tenant, consumer, service, method, {{template}} AS template, toString(error_class) AS class, time, any(route) AS route, sum(`+requestsIn("0", "@to")+`) AS n
+			SELECT tenant, consumer, service, method, {{template}} AS template, toString(error_class) AS class, time, any(route) AS any_route, sum(`+requestsIn("0", "@to")+`) AS n
 			FROM call_route_1d WHERE time < toDateTime(@to, 'UTC') AND (tenant, consumer) IN (SELECT tenant, consumer FROM stuck)
 			GROUP BY tenant, consumer, service, method, template, class, time HAVING n > 0
 		),
 		weighted AS (
-			SELECT f.tenant AS tenant, f.consumer AS consumer, f.service AS service, f.method AS method, f.class AS class, any(f.route) AS route, f.template AS template,
+			SELECT f.tenant AS tenant, f.consumer AS consumer, f.service AS service, f.method AS method, f.class AS class, any(f.any_route) AS route, f.template AS template,
 				sum(f.n) AS calls, sum(f.n * exp2(-dateDiff('day', f.time, l.day))) AS weight, max(l.day) AS day
 			FROM failures AS f
 			INNER JOIN (SELECT tenant, consumer, max(time) AS day FROM failures GROUP BY tenant, consumer) AS l ON l.tenant = f.tenant AND l.consumer = f.consumer
 			GROUP BY tenant, consumer, service, method, template, class
 		),
 		classes AS (
-			SELECT tenant, consumer, class, sum(weight) AS weight, argMax((service, method, route), (weight, service, method, route)) AS place
-			FROM (SELECT * FROM weighted) GROUP BY tenant, consumer, class
+			SELECT tenant, consumer, class, sum(weight) AS total, argMax((service, method, route), (weight, service, method, route)) AS place
+			FROM weighted GROUP BY tenant, consumer, class
 		),
 		best AS (
-			SELECT tenant, consumer, argMax((class, place), (weight, class)) AS b, max(weight) / sum(weight) AS share FROM (SELECT * FROM classes) GROUP BY tenant, consumer
+			SELECT tenant, consumer, argMax((class, place), (total, class)) AS b, max(total) / sum(total) AS share FROM classes GROUP BY tenant, consumer
 		),
 		totals AS (SELECT tenant, consumer, sum(calls) AS calls, max(day) AS day FROM weighted GROUP BY tenant, consumer)
 		SELECT s.tenant AS tenant, s.consumer AS consumer, s.plan AS plan, s.owner AS owner, s.signed_up_at AS signed_up_at, assumeNotNull(s.first_call) AS first_call, t.day AS last_day,
@@ -192,10 +220,11 @@ type ActiveDay struct {
 
 // Active counts consumers and keys with a successful call by day.
 func (c *Conn) Active(ctx context.Context, w ProductWindow) ([]ActiveDay, error) {
+	long := w
+	long.From = w.From.Add(-30 * 24 * time.Hour)
 	return product[ActiveDay](ctx, c, "count active consumers", w, `WITH
 		days AS (
-			SELECT tenant, consumer, key_id, toDate(time, {{zone}}) AS day, sum(requests) AS n FROM call_1h
-			WHERE time >= toDateTime(@from, 'UTC') - INTERVAL 30 DAY AND time < toDateTime(@to, 'UTC') AND error_class = 'none'
+			SELECT tenant, consumer, key_id, toDate(time, {{zone}}) AS day, sum(requests) AS n FROM `+long.calls(true)+` WHERE error_class = 'none'
 			GROUP BY tenant, consumer, key_id, day
 		),
 		users AS (
@@ -216,7 +245,7 @@ func (c *Conn) Repeat(ctx context.Context, w ProductWindow) (active, repeated ui
 		Repeated uint64 `ch:"repeated"`
 	}
 	rows, err := product[row](ctx, c, "count repeated usage", w, `SELECT count() AS active, countIf(days > 1) AS repeated FROM (
-		SELECT tenant, consumer, uniqExact(toDate(time, {{zone}})) AS days FROM call_1h WHERE {{in}} AND error_class = 'none' GROUP BY tenant, consumer)`)
+		SELECT tenant, consumer, uniqExact(toDate(time, {{zone}})) AS days FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer)`)
 	if err != nil || len(rows) == 0 {
 		return 0, 0, err
 	}
@@ -240,7 +269,7 @@ func (c *Conn) Retention(ctx context.Context, w ProductWindow, monthly bool, day
 		cohort = "toStartOfMonth(signed_up_at, {{zone}})"
 	}
 	return product[Cohort](ctx, c, "count retention", w, `WITH
-		active AS (SELECT tenant, consumer, groupUniqArray(toDate(time, {{zone}})) AS days FROM call_1h WHERE {{in}} AND error_class = 'none' GROUP BY tenant, consumer),
+		active AS (SELECT tenant, consumer, groupUniqArray(toDate(time, {{zone}})) AS days FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer),
 		cons AS (
 			SELECT tenant, consumer, `+cohort+` AS cohort, toDate(signed_up_at, {{zone}}) AS day FROM v_consumer
 			WHERE signed_up_at >= toDateTime(@from, 'UTC') AND signed_up_at < toDateTime(@to, 'UTC')

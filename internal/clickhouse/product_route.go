@@ -62,8 +62,8 @@ func (c *Conn) Deprecated(ctx context.Context, w ProductWindow, of []kpi.Depreca
 		covered[i] = strings.Join(parts, " AND ")
 	}
 	in := "time + toIntervalHour(h) >= toDateTime(@from, 'UTC') AND time + toIntervalHour(h) < toDateTime(@to, 'UTC')"
-	return product[DeprecatedRow](ctx, c, "find callers of what is deprecated", w, `SELECT tenant, consumer, any(plan) AS plan, any(owner) AS owner, service, api_version, method, any(route) AS route, sum(n) AS calls, sum(b) AS before, max(last) AS last_hour FROM (
-			SELECT tenant, consumer, plan, owner, service, api_version, method, route, {{template}} AS template, `+requestsIn("@from", "@to")+` AS n, `+requestsIn("@before", "@from")+` AS b,
+	return product[DeprecatedRow](ctx, c, "find callers of what is deprecated", w, `SELECT tenant, consumer, any(plan) AS plan, any(owner) AS owner, service, api_version, method, any(place) AS route, sum(n) AS calls, sum(b) AS before, max(last) AS last_hour FROM (
+			SELECT tenant, consumer, plan, owner, service, api_version, method, route AS place, {{template}} AS template, `+requestsIn("@from", "@to")+` AS n, `+requestsIn("@before", "@from")+` AS b,
 				time + toIntervalHour(arrayMax(arrayConcat([0], arrayFilter(h -> `+in+`, mapKeys(hours))))) AS last
 			FROM call_route_1d WHERE time >= toStartOfDay(toDateTime(@before, 'UTC')) AND time < toDateTime(@to, 'UTC') AND ((`+strings.Join(covered, ") OR (")+`))
 		) GROUP BY tenant, consumer, service, api_version, method, template HAVING calls > 0 OR before > 0 ORDER BY calls DESC, consumer, service, method, route`,
@@ -126,6 +126,6 @@ func (c *Conn) Services(ctx context.Context, w ProductWindow) ([]ServiceWeek, er
 	return product[ServiceWeek](ctx, c, "sum services", w, `SELECT service, sum(n) AS calls, sum(b) AS bad, uniqExact((tenant, consumer)) AS consumers, sum(t) AS timed, sumMap(h) AS hist,
 			sumMap(map(consumer, ok)) AS users FROM (
 			SELECT tenant, consumer, service, sum(requests) AS n, sumIf(requests, {{server}}) AS b, sum(timed) AS t, sumMap(latency_hist) AS h, sumIf(requests, error_class = 'none') AS ok
-			FROM call_1h WHERE {{in}} GROUP BY tenant, consumer, service
+			FROM {{calls}} GROUP BY tenant, consumer, service
 		) GROUP BY service ORDER BY service`)
 }

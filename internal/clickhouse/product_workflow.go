@@ -3,6 +3,8 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -20,6 +22,10 @@ type RunCount struct {
 	Amount     int64  `ch:"amount"` // millionths
 }
 
+// onePartition says that all versions of a run are in one partition: they begin
+// at the same moment. Partitions that have been merged need no more work then.
+const onePartition = " SETTINGS do_not_merge_across_partitions_select_final = 1"
+
 func named(w *kpi.Workflow) []any {
 	return []any{clickhouse.Named("workflow", w.Name), clickhouse.Named("definition", w.Hash())}
 }
@@ -28,7 +34,7 @@ func named(w *kpi.Workflow) []any {
 func (c *Conn) RunCounts(ctx context.Context, w ProductWindow, of *kpi.Workflow) ([]RunCount, error) {
 	return product[RunCount](ctx, c, "count runs of "+of.Name, w, `SELECT done, toString(state) AS state, failed_class, failed_step, toInt64(count()) AS runs, sum(amount) AS amount
 		FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND start >= toDateTime(@from, 'UTC') AND start < toDateTime(@to, 'UTC')
-		GROUP BY done, state, failed_class, failed_step ORDER BY done, state, failed_class, failed_step`, named(of)...)
+		GROUP BY done, state, failed_class, failed_step ORDER BY done, state, failed_class, failed_step`+onePartition, named(of)...)
 }
 
 // A StepCount is the calls to a step's route in a window.
@@ -43,8 +49,8 @@ type StepCount struct {
 func (c *Conn) StepCounts(ctx context.Context, w ProductWindow, of *kpi.Workflow) ([]StepCount, error) {
 	step, done := stepSQL(of)
 	return product[StepCount](ctx, c, "count calls of "+of.Name, w, `SELECT `+step+` AS step, `+done+` AS done, if(done, '', toString(error_class)) AS class, toInt64(count()) AS calls
-		FROM workflow_call FINAL WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC') AND step >= 0
-		GROUP BY step, done, class ORDER BY step, done, class SETTINGS do_not_merge_across_partitions_select_final = 1`)
+		FROM workflow_call WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC') AND step >= 0
+		GROUP BY step, done, class ORDER BY step, done, class`)
 }
 
 // StepsDone counts, by step, the times in the window at which runs have done it:
@@ -54,7 +60,7 @@ func (c *Conn) StepsDone(ctx context.Context, w ProductWindow, of *kpi.Workflow)
 		Done []int64 `ch:"done"`
 	}
 	rows, err := product[row](ctx, c, "count steps of "+of.Name, w, `SELECT sumForEach(arrayMap(t -> toInt64(t >= toDateTime(@from, 'UTC') AND t < toDateTime(@to, 'UTC')), times)) AS done
-		FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND start < toDateTime(@to, 'UTC') AND start >= toDateTime(@from, 'UTC') - INTERVAL 32 DAY`, named(of)...)
+		FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND start < toDateTime(@to, 'UTC') AND start >= toDateTime(@from, 'UTC') - INTERVAL 32 DAY`+onePartition, named(of)...)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -70,10 +76,10 @@ type ValueHour struct {
 
 // Completed returns the completed runs by the hour in which they were completed.
 func (c *Conn) Completed(ctx context.Context, w ProductWindow, of *kpi.Workflow) ([]ValueHour, error) {
-	return product[ValueHour](ctx, c, "sum the value of "+of.Name, w, `SELECT toStartOfHour(toDateTime(ended_at, 'UTC')) AS time, toInt64(count()) AS runs, sum(amount) AS amount
+	return product[ValueHour](ctx, c, "sum the value of "+of.Name, w, `SELECT toStartOfHour(toDateTime(last_step_at, 'UTC')) AS time, toInt64(count()) AS runs, sum(amount) AS amount
 		FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND state = 'completed'
-			AND ended_at >= toDateTime(@from, 'UTC') AND ended_at < toDateTime(@to, 'UTC') AND start >= toDateTime(@from, 'UTC') - INTERVAL 32 DAY
-		GROUP BY time ORDER BY time`, named(of)...)
+			AND last_step_at >= toDateTime(@from, 'UTC') AND last_step_at < toDateTime(@to, 'UTC') AND start >= toDateTime(@from, 'UTC') - INTERVAL 32 DAY
+		GROUP BY time ORDER BY time`+onePartition, named(of)...)
 }
 
 // A ConsumerValue is what one consumer's completed runs are worth.
@@ -88,8 +94,8 @@ type ConsumerValue struct {
 func (c *Conn) ValueBy(ctx context.Context, w ProductWindow, of *kpi.Workflow) ([]ConsumerValue, error) {
 	return product[ConsumerValue](ctx, c, "sum the value of "+of.Name, w, `SELECT unit, argMax(plan, start) AS plan, toInt64(count()) AS runs, sum(amount) AS amount
 		FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND state = 'completed'
-			AND ended_at >= toDateTime(@from, 'UTC') AND ended_at < toDateTime(@to, 'UTC') AND start >= toDateTime(@from, 'UTC') - INTERVAL 32 DAY
-		GROUP BY tenant, environment, unit ORDER BY amount DESC, runs DESC, unit`, named(of)...)
+			AND last_step_at >= toDateTime(@from, 'UTC') AND last_step_at < toDateTime(@to, 'UTC') AND start >= toDateTime(@from, 'UTC') - INTERVAL 32 DAY
+		GROUP BY tenant, environment, unit ORDER BY amount DESC, runs DESC, unit`+onePartition, named(of)...)
 }
 
 // A QuotaUse is what one consumer or key has used of its quota.
@@ -128,11 +134,20 @@ func (c *Conn) Quota(ctx context.Context, w ProductWindow, plan string, q kpi.Qu
 		unit = "lower(hex(key_id))"
 	}
 	period := periodSQL(q.Per)
+	// Parts, so that each begins where it is to be cut.
+	cuts := []time.Time{begin.UTC(), w.From, w.To.Add(-28 * 24 * time.Hour), w.To}
+	slices.SortFunc(cuts, time.Time.Compare)
+	var parts []string
+	for i := range cuts[1:] {
+		if part := (ProductWindow{cuts[i], cuts[i+1], w.Zone}); part.From.Before(part.To) {
+			parts = append(parts, "SELECT * FROM "+strings.ReplaceAll(part.calls(true), "{{in}}", fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", part.From.Unix(), part.To.Unix())))
+		}
+	}
+	calls := "(" + strings.Join(parts, " UNION ALL ") + ")"
 	return product[QuotaUse](ctx, c, "sum the use of plan "+plan, w, `WITH
 		calls AS (
 			SELECT tenant, `+unit+` AS unit, consumer, time, sumIf(requests, error_class != 'client_quota') AS n, sumIf(requests, error_class = 'client_quota') AS t
-			FROM call_1h WHERE time >= least(toDateTime(@begin, 'UTC'), toDateTime(@from, 'UTC'), toDateTime(@to, 'UTC') - INTERVAL 28 DAY) AND time < toDateTime(@to, 'UTC')
-			GROUP BY tenant, unit, consumer, time
+			FROM `+calls+` GROUP BY tenant, unit, consumer, time
 		),
 		windows AS (
 			SELECT tenant, unit, countIf(n + t >= @quota) AS over FROM (
@@ -182,7 +197,8 @@ func (c *Conn) HourlyUse(ctx context.Context, w ProductWindow, q kpi.Quota, unit
 	}
 	rows, err := product[row](ctx, c, "read the hours of units", w, `SELECT tenant, unit, groupArray(hour) AS hours, groupArray(n) AS calls FROM (
 			SELECT tenant, `+unit+` AS unit, toInt32((toUnixTimestamp(time) - @from) / 3600) AS hour, sum(requests) AS n
-			FROM call_1h WHERE {{in}} AND error_class != 'client_quota' AND unit IN (@units) GROUP BY tenant, unit, hour
+			FROM call_1h WHERE {{in}} AND error_class != 'client_quota' AND unit IN (@units)
+				AND (key_id IN (SELECT key_id FROM key_span WHERE consumer IN (@units)) OR lower(hex(key_id)) IN (@units) OR consumer IN (@units)) GROUP BY tenant, unit, hour
 		) GROUP BY tenant, unit`, clickhouse.Named("units", units))
 	if err != nil {
 		return nil, err
@@ -229,6 +245,6 @@ func (c *Conn) Promises(ctx context.Context, w ProductWindow, buckets []uint16) 
 	}
 	return product[PromiseRow](ctx, c, "count promises", w, `SELECT toDateTime(toStartOfMonth(time, {{zone}}), {{zone}}) AS month, plan, tier, consumer,
 			sumIf(requests, error_class != 'client_quota') AS valid, sumIf(requests, {{server}}) AS bad, sumIf(timed, counts) AS timed, `+fast+` AS fast
-		FROM (SELECT *, NOT ({{server}}) AND error_class != 'client_quota' AS counts FROM call_1h WHERE {{in}})
+		FROM (SELECT *, NOT ({{server}}) AND error_class != 'client_quota' AS counts FROM {{calls by day}})
 		GROUP BY month, plan, tier, consumer ORDER BY month, plan, tier, consumer`)
 }

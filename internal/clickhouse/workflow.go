@@ -58,7 +58,7 @@ func (c *Conn) collectRoute(ctx context.Context, route string) error {
 	if err != nil {
 		return errors.Join(err, c.Exec(ctx, "ALTER TABLE workflow_route DELETE WHERE (method, route) = "+route))
 	}
-	return nil
+	return c.Exec(ctx, "OPTIMIZE TABLE workflow_call FINAL")
 }
 
 // published is a row of kpi_definition.
@@ -182,7 +182,7 @@ func unitSQL(w *kpi.Workflow) string {
 func callsOf(w *kpi.Workflow) string {
 	step, done := stepSQL(w)
 	return `WITH toFixedString('', 16) AS none, marked AS (
-		SELECT c.ts AS ts, c.tenant AS tenant, c.environment AS environment, c.service AS service, c.plan AS plan, c.error_class AS error_class, c.key_id AS key_id,
+		SELECT c.ts AS ts, c.tenant AS tenant, c.environment AS environment, c.plan AS plan, c.error_class AS error_class, c.key_id AS key_id,
 			c.amount AS amount, c.topic AS topic, c.kafka_partition AS kafka_partition, c.kafka_offset AS kafka_offset, c.record AS record,
 			` + step + ` AS step, ` + done + ` AS done, if(n.name != '', n.name, c.consumer) AS named,
 			(c.tenant, c.key_id) IN (SELECT k.tenant, k.key_id FROM key_event AS k WHERE k.key_id != none) AS known,
@@ -190,8 +190,8 @@ func callsOf(w *kpi.Workflow) string {
 		FROM workflow_call AS c LEFT ANY JOIN consumer_name AS n ON n.tenant = c.tenant AND n.former = c.consumer
 		WHERE step >= 0 AND c.ts >= fromUnixTimestamp64Micro(@base))
 	SELECT m.tenant, m.environment, multiIf(s.consumer != '', s.consumer, m.named != '', m.named, concat('key ', lower(hex(substring(m.key_id, 1, 4))))) AS resolved,
-		` + unitSQL(w) + ` AS unit, toUnixTimestamp64Micro(m.ts) AS at, cityHash64(m.topic, m.kafka_partition, m.kafka_offset, m.record) AS id,
-		m.step, m.done, toString(m.error_class) AS class, ifNull(m.amount, 0) AS amount, lower(hex(m.key_id)) AS key_id, m.service,
+		` + unitSQL(w) + ` AS unit, toUnixTimestamp64Micro(m.ts) AS at, toUInt16(cityHash64(m.topic, m.kafka_partition, m.kafka_offset, m.record) % 65536) AS id,
+		m.step, m.done, toString(m.error_class) AS class, ifNull(m.amount, 0) AS amount,
 		if(s.plan != '', s.plan, m.plan) AS plan, s.tier
 	FROM marked AS m ASOF LEFT JOIN key_span AS s ON s.tenant = m.tenant AND s.key_id = m.span_key AND s.name = m.span_name AND m.ts >= s.valid_from
 	ORDER BY m.tenant, m.environment, unit, at, id`
@@ -213,7 +213,7 @@ func (c *Conn) WorkflowCalls(ctx context.Context, w *kpi.Workflow, base time.Tim
 		var step int8
 		var done uint8
 		var amount int64
-		if err := rows.Scan(&u.Tenant, &u.Environment, &resolved, &u.Name, &call.At, &call.ID, &step, &done, &call.Class, &amount, &call.Key, &call.Service, &call.Plan, &call.Tier); err != nil {
+		if err := rows.Scan(&u.Tenant, &u.Environment, &resolved, &u.Name, &call.At, &call.ID, &step, &done, &call.Class, &amount, &call.Plan, &call.Tier); err != nil {
 			return fmt.Errorf("read calls of workflow %s: %w", w.Name, err)
 		}
 		call.Step, call.Done, call.Amount = int(step), done == 1, kpi.Money(amount)
@@ -224,7 +224,7 @@ func (c *Conn) WorkflowCalls(ctx context.Context, w *kpi.Workflow, base time.Tim
 			calls = calls[:0]
 		}
 		at = u
-		if n := len(calls); n > 0 && calls[n-1].ID == call.ID {
+		if n := len(calls); n > 0 && calls[n-1].At == call.At && calls[n-1].ID == call.ID {
 			continue // the insert and collectRoute have both found it
 		}
 		calls = append(calls, call)
@@ -241,7 +241,7 @@ func (c *Conn) WorkflowCalls(ctx context.Context, w *kpi.Workflow, base time.Tim
 // WorkflowRuns implements aggregate.WorkflowStore.
 func (c *Conn) WorkflowRuns(ctx context.Context, w *kpi.Workflow, from time.Time) (map[aggregate.Unit][]*kpi.Run, error) {
 	rows, err := c.Query(ctx, `SELECT tenant, environment, unit, id, toUnixTimestamp64Micro(start), arrayMap(t -> toUnixTimestamp64Micro(t), times),
-			toUInt8(state), toUnixTimestamp64Micro(ended_at), failed_class, failed_step, toUnixTimestamp64Micro(failed_at), amount, key_id, service, plan, tier
+			toUInt8(state), failed_class, failed_step, toUnixTimestamp64Micro(failed_at), amount, plan, tier
 		FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND start >= fromUnixTimestamp64Micro(@from)`,
 		clickhouse.Named("workflow", w.Name), clickhouse.Named("definition", w.Hash()), clickhouse.Named("from", from.UnixMicro()))
 	if err != nil {
@@ -254,7 +254,7 @@ func (c *Conn) WorkflowRuns(ctx context.Context, w *kpi.Workflow, from time.Time
 		r := &kpi.Run{}
 		var state, failedStep uint8
 		var amount int64
-		if err := rows.Scan(&u.Tenant, &u.Environment, &u.Name, &r.ID, &r.Start, &r.Times, &state, &r.End, &r.Failed, &failedStep, &r.FailedAt, &amount, &r.Key, &r.Service, &r.Plan, &r.Tier); err != nil {
+		if err := rows.Scan(&u.Tenant, &u.Environment, &u.Name, &r.ID, &r.Start, &r.Times, &state, &r.Failed, &failedStep, &r.FailedAt, &amount, &r.Plan, &r.Tier); err != nil {
 			return nil, fmt.Errorf("read runs of workflow %s: %w", w.Name, err)
 		}
 		r.Unit, r.State, r.FailedStep, r.Amount = u.Name, kpi.State(state), int(failedStep), kpi.Money(amount)
@@ -265,8 +265,8 @@ func (c *Conn) WorkflowRuns(ctx context.Context, w *kpi.Workflow, from time.Time
 
 // StoreRuns implements aggregate.WorkflowStore.
 func (c *Conn) StoreRuns(ctx context.Context, w *kpi.Workflow, runs []aggregate.UnitRun, version uint64) error {
-	b, err := c.PrepareBatch(ctx, `INSERT INTO workflow_run (workflow, definition, tenant, environment, unit, id, start, times, done, state, ended_at,
-		failed_class, failed_step, failed_at, amount, currency, key_id, service, plan, tier, version, removed)`)
+	b, err := c.PrepareBatch(ctx, `INSERT INTO workflow_run (workflow, definition, tenant, environment, unit, id, start, times, done, state,
+		failed_class, failed_step, failed_at, amount, currency, plan, tier, version, removed)`)
 	if err != nil {
 		return fmt.Errorf("store runs of workflow %s: %w", w.Name, err)
 	}
@@ -285,8 +285,8 @@ func (c *Conn) StoreRuns(ctx context.Context, w *kpi.Workflow, runs []aggregate.
 		if r.Removed {
 			removed = 1
 		}
-		err := b.Append(w.Name, hash, r.At.Tenant, r.At.Environment, r.Unit, r.ID, time.UnixMicro(r.Start).UTC(), times, uint8(r.Done()), r.State.String(), time.UnixMicro(r.End).UTC(),
-			r.Failed, uint8(r.FailedStep), time.UnixMicro(r.FailedAt).UTC(), int64(r.Amount), currency, r.Key, r.Service, r.Plan, r.Tier, version, removed)
+		err := b.Append(w.Name, hash, r.At.Tenant, r.At.Environment, r.Unit, r.ID, time.UnixMicro(r.Start).UTC(), times, uint8(r.Done()), r.State.String(),
+			r.Failed, uint8(r.FailedStep), time.UnixMicro(r.FailedAt).UTC(), int64(r.Amount), currency, r.Plan, r.Tier, version, removed)
 		if err != nil {
 			return fmt.Errorf("store runs of workflow %s: %w", w.Name, err)
 		}
@@ -317,13 +317,13 @@ func (c *Conn) WorkflowDirty(ctx context.Context, w *kpi.Workflow) (aggregate.Di
 	}
 	var calls, events, open, now int64
 	var nCalls, nEvents, nOpen uint64
-	err = c.QueryRow(ctx, `SELECT toUnixTimestamp(now()),
-		(SELECT (count(), ifNull(min(toUnixTimestamp64Micro(ts)), 0)) FROM workflow_call WHERE stored_at >= toDateTime(@since, 'UTC') OR ts >= fromUnixTimestamp64Micro(@reached)) AS c,
-		(SELECT (count(), ifNull(min(if(action IN ('renamed', 'created') AND kafka_time > time + INTERVAL 1 MINUTE OR action = 'renamed', 0, toUnixTimestamp64Micro(time))), 0)) FROM key_event WHERE kafka_time >= toDateTime(@since, 'UTC')) AS e,
-		(SELECT (count(), ifNull(min(toUnixTimestamp64Micro(start)), 0)) FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND state = 'open') AS o,
-		c.1, c.2, e.1, e.2, o.1, o.2`,
+	err = c.QueryRow(ctx, `WITH
+			(SELECT (count(), ifNull(min(toUnixTimestamp64Micro(ts)), 0)) FROM workflow_call WHERE stored_at >= toDateTime(@since, 'UTC') OR ts >= fromUnixTimestamp64Micro(@reached)) AS c,
+			(SELECT (count(), ifNull(min(if(action = 'renamed' OR kafka_time > time + INTERVAL 1 MINUTE, 0, toUnixTimestamp64Micro(CAST(time AS DateTime64(6, 'UTC'))))), 0)) FROM key_event WHERE kafka_time >= toDateTime(@since, 'UTC')) AS e,
+			(SELECT (count(), ifNull(min(toUnixTimestamp64Micro(start)), 0)) FROM workflow_run FINAL WHERE workflow = @workflow AND definition = @definition AND state = 'open') AS o
+		SELECT toInt64(toUnixTimestamp(now())), c.1, toInt64(c.2), e.1, toInt64(e.2), o.1, toInt64(o.2)`,
 		clickhouse.Named("since", max(0, since)), clickhouse.Named("reached", reached), clickhouse.Named("workflow", w.Name), clickhouse.Named("definition", w.Hash())).
-		Scan(&now, new(any), new(any), new(any), &nCalls, &calls, &nEvents, &events, &nOpen, &open)
+		Scan(&now, &nCalls, &calls, &nEvents, &events, &nOpen, &open)
 	if err != nil {
 		return d, fmt.Errorf("look for new calls of workflow %s: %w", w.Name, err)
 	}
@@ -344,4 +344,49 @@ func passSetting(w *kpi.Workflow) string { return "workflow_pass " + w.Name + " 
 // PassDone implements aggregate.WorkflowStore.
 func (c *Conn) PassDone(ctx context.Context, w *kpi.Workflow, pass int64, until time.Time) error {
 	return c.SetSetting(ctx, passSetting(w), fmt.Sprintf("%d %d", pass, until.UnixMicro()))
+}
+
+// splitSQL stores the parts of hours or days in which keys changed and that are
+// new or have got more calls since, if the raw rows are all there.
+const splitSQL = `INSERT INTO call_split (grain, time, at, tenant, environment, key_id, consumer, plan, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen, signature, version)
+WITH
+	changes AS (
+		SELECT s.tenant AS tenant, s.key_id AS key_id, {{start}}(toDateTime(s.valid_from, 'UTC')) AS time, arraySort(groupArray(CAST(s.valid_from AS DateTime64(6, 'UTC')))) AS moments
+		FROM key_span AS s WHERE s.changed AND s.key_id != toFixedString('', 16) GROUP BY tenant, key_id, time
+	),
+	due AS (
+		SELECT c.tenant AS tenant, c.key_id AS key_id, c.time AS time, c.moments AS moments, h.n AS n, cityHash64(c.moments, h.n) AS signature
+		FROM changes AS c
+		INNER JOIN (
+			SELECT tenant, key_id, time, sum(requests) AS n FROM {{table}} WHERE (tenant, key_id, time) IN (SELECT x.tenant, x.key_id, x.time FROM changes AS x) GROUP BY tenant, key_id, time
+		) AS h ON h.tenant = c.tenant AND h.key_id = c.key_id AND h.time = c.time
+		WHERE (c.tenant, c.key_id, c.time, signature) NOT IN (SELECT tenant, key_id, time, signature FROM call_split WHERE grain = '{{grain}}')
+	),
+	parts AS (
+		SELECT d.time AS time, arrayLast(m -> m <= l.ts, arrayPushFront(d.moments, CAST(d.time AS DateTime64(6, 'UTC')))) AS at,
+			l.tenant AS tenant, l.environment AS environment, d.key_id AS key_id, l.consumer AS consumer, l.plan AS plan, l.service AS service, l.error_class AS error_class,
+			toInt64(count()) AS requests, toInt64(count(l.latency_us)) AS timed, toInt64(sum(ifNull(l.latency_us, 0))) AS latency_us_sum,
+			sumMapIf(map(toUInt16(greatest(0, ceil(log2(greatest(1, ifNull(l.latency_us, 0))) * 64) - 1)), toInt64(1)), l.latency_us IS NOT NULL) AS latency_hist,
+			min(l.ts) AS first_seen, max(l.ts) AS last_seen, any(d.signature) AS signature, any(d.n) AS n
+		FROM (
+			SELECT ts, {{start}}(toDateTime(ts, 'UTC')) AS time, tenant, environment, CAST(key_id AS FixedString(16)) AS key_id, consumer, plan, service, error_class, latency_us FROM access_log
+			WHERE {{prune}}(ts) IN (SELECT {{prune}}(x.time) FROM due AS x) AND (tenant, key_id, time) IN (SELECT x.tenant, x.key_id, x.time FROM due AS x)
+		) AS l
+		INNER JOIN due AS d ON d.tenant = l.tenant AND d.key_id = l.key_id AND d.time = l.time
+		GROUP BY time, at, tenant, environment, key_id, consumer, plan, service, error_class
+	)
+SELECT '{{grain}}', time, at, tenant, environment, key_id, consumer, plan, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen, signature, toUInt64(toUnixTimestamp64Micro(now64(6)))
+FROM (SELECT *, sum(requests) OVER (PARTITION BY tenant, key_id, time) AS seen FROM parts) WHERE seen = n`
+
+// SplitCalls implements aggregate.WorkflowStore.
+func (c *Conn) SplitCalls(ctx context.Context) error {
+	for _, level := range []struct{ grain, table, start, prune string }{
+		{"1h", "key_1h", "toStartOfHour", "toStartOfHour"}, {"1d", "key_1d", "toStartOfDay", "toDate"},
+	} {
+		sql := strings.NewReplacer("{{grain}}", level.grain, "{{table}}", level.table, "{{start}}", level.start, "{{prune}}", level.prune).Replace(splitSQL)
+		if err := c.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("split calls of %s: %w", level.table, err)
+		}
+	}
+	return nil
 }

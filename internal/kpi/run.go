@@ -8,17 +8,17 @@ import (
 
 // A Call is a call to the route of one of a workflow's steps.
 type Call struct {
-	At   int64 // microseconds since 1970
-	ID   uint64
-	Step int // index of the step whose route it is
+	At   int64  // microseconds since 1970
+	ID   uint16 // tells calls of the same moment apart
+	Step int    // index of the step whose route it is
 	// Done says that the status is the step's; otherwise the call failed.
 	Done bool
 	// Class is the error class of a failed call.
 	Class string
 	// Amount is what the log says the call is worth.
 	Amount Money
-	// Key, Service, Plan and Tier are as of the time of the call.
-	Key, Service, Plan, Tier string
+	// Plan and Tier are as of the time of the call.
+	Plan, Tier string
 }
 
 // compareCalls is the order in which calls count: by time, then by id.
@@ -46,13 +46,11 @@ type Run struct {
 	// Unit is the consumer, key or session whose calls it is made of.
 	Unit string
 	// ID is that of the call that began it.
-	ID    uint64
+	ID    uint16
 	Start int64 // microseconds since 1970
 	// Times of the steps that were done, by the index of the step; 0 is not done.
 	Times []int64
 	State State
-	// End is when the last step was done, or the window ended; 0 while open.
-	End int64
 	// Failed is the class of the last failed call that kept the run from a step,
 	// FailedStep that step, FailedAt its time. Empty: nothing failed.
 	Failed     string
@@ -60,8 +58,8 @@ type Run struct {
 	FailedAt   int64
 	// Amount is what a completed run is worth.
 	Amount Money
-	// Key, Service, Plan and Tier are those of the call that began it.
-	Key, Service, Plan, Tier string
+	// Plan and Tier are those of the call that began it.
+	Plan, Tier string
 }
 
 // Done counts the steps that were done.
@@ -152,7 +150,6 @@ func (m *Matcher) Match(calls []Call, until int64) []*Run {
 	for _, r := range m.runs {
 		if r.State == Open && m.expired(r, until) {
 			r.State = Dropped
-			r.End = r.Start + time.Duration(m.workflow.Window).Microseconds()
 		}
 	}
 	return m.runs
@@ -199,7 +196,7 @@ func (m *Matcher) oldest(c *Call) *Run {
 func (m *Matcher) begin(c *Call) {
 	r := &Run{
 		Unit: m.unit, ID: c.ID, Start: c.At, Times: make([]int64, len(m.workflow.Steps)), State: Open,
-		Key: c.Key, Service: c.Service, Plan: c.Plan, Tier: c.Tier,
+		Plan: c.Plan, Tier: c.Tier,
 	}
 	m.runs = append(m.runs, r)
 	if m.workflow.Unordered {
@@ -219,7 +216,7 @@ func (m *Matcher) advance(r *Run, c *Call) {
 		}
 		return
 	}
-	r.State, r.End = Completed, c.At
+	r.State = Completed
 	r.Failed, r.FailedStep, r.FailedAt = "", 0, 0
 	if v := m.workflow.Value; v != nil {
 		if r.Amount = v.Amount; v.Field != "" {
@@ -246,7 +243,7 @@ func (w *Workflow) At(r *Run, t int64) *Run {
 	if past.Done() == len(w.Steps) {
 		return nil
 	}
-	past.State, past.End, past.Amount = Open, 0, 0
+	past.State, past.Amount = Open, 0
 	if past.FailedAt >= t {
 		past.Failed, past.FailedStep, past.FailedAt = "", 0, 0
 	}
@@ -255,7 +252,7 @@ func (w *Workflow) At(r *Run, t int64) *Run {
 
 // Equal tells whether two runs say the same.
 func (r *Run) Equal(o *Run) bool {
-	return r.Unit == o.Unit && r.ID == o.ID && r.Start == o.Start && slices.Equal(r.Times, o.Times) && r.State == o.State && r.End == o.End &&
+	return r.Unit == o.Unit && r.ID == o.ID && r.Start == o.Start && slices.Equal(r.Times, o.Times) && r.State == o.State &&
 		r.Failed == o.Failed && r.FailedStep == o.FailedStep && r.FailedAt == o.FailedAt && r.Amount == o.Amount &&
-		r.Key == o.Key && r.Service == o.Service && r.Plan == o.Plan && r.Tier == o.Tier
+		r.Plan == o.Plan && r.Tier == o.Tier
 }

@@ -26,7 +26,7 @@ func testWorkflow(t *testing.T, more string) *Workflow {
 // calls reads "a1 b2! c3": step, second, and ! for a failed call.
 func calls(text string) (list []Call) {
 	for i, word := range strings.Fields(text) {
-		c := Call{Step: int(word[0] - 'a'), Done: !strings.HasSuffix(word, "!"), ID: uint64(i)}
+		c := Call{Step: int(word[0] - 'a'), Done: !strings.HasSuffix(word, "!"), ID: uint16(i)}
 		fmt.Sscanf(strings.TrimSuffix(word[1:], "!"), "%d", &c.At)
 		c.At *= 1_000_000
 		if !c.Done {
@@ -94,7 +94,7 @@ func TestMatchGoesOn(t *testing.T) {
 		w := testWorkflow(t, more)
 		var list []Call
 		for i := range 60 {
-			c := Call{At: int64(r.IntN(100)+1)*1_000_000 + int64(i), ID: uint64(i), Step: r.IntN(3), Done: r.IntN(4) > 0}
+			c := Call{At: int64(r.IntN(100)+1)*1_000_000 + int64(i), ID: uint16(i), Step: r.IntN(3), Done: r.IntN(4) > 0}
 			if !c.Done {
 				c.Class = []string{"client_auth", "upstream_5xx"}[r.IntN(2)]
 			}

@@ -82,26 +82,24 @@ CREATE TABLE IF NOT EXISTS {{database}}.workflow_run (
     tenant       LowCardinality(String),
     environment  LowCardinality(String),
     unit         String COMMENT 'consumer, or key for workflows by key or session' CODEC(ZSTD(1)),
-    id           UInt64 COMMENT 'of the call that began it' CODEC(ZSTD(1)),
     start        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    id           UInt16 COMMENT 'tells runs apart that begin at the same moment' CODEC(ZSTD(1)),
     times        Array(DateTime64(6, 'UTC')) COMMENT 'of each step; 1970 is not done' CODEC(ZSTD(1)),
     done         UInt8 COMMENT 'steps',
     state        Enum8('open'=1,'completed'=2,'dropped'=3),
-    ended_at     DateTime64(6, 'UTC') COMMENT '1970: open' CODEC(ZSTD(1)),
+    last_step_at DateTime64(6, 'UTC') ALIAS arrayMax(times),
     failed_class LowCardinality(String) COMMENT 'class of the last failed call that kept it from a step',
     failed_step  UInt8,
     failed_at    DateTime64(6, 'UTC') CODEC(ZSTD(1)),
     amount       Int64 COMMENT 'what it is worth, in millionths' CODEC(T64, ZSTD(1)),
     currency     LowCardinality(String),
-    key_id       String CODEC(ZSTD(1)),
-    service      LowCardinality(String),
     plan         LowCardinality(String) COMMENT 'when it began',
     tier         LowCardinality(String) COMMENT 'when it began',
     version      UInt64 CODEC(ZSTD(1)),
     removed      UInt8
 ) ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY toYYYYMM(start)
-ORDER BY (workflow, definition, start, id)
+ORDER BY (workflow, definition, tenant, environment, unit, start, id)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
 -- What the KPI files say, published by aggregate for dashboards: the newest row of a kind and name.
@@ -176,37 +174,47 @@ CREATE OR REPLACE VIEW {{database}}.v_key_span AS
 SELECT tenant, if(s.key_id = toFixedString('', 16), '', lower(hex(s.key_id))) AS key_id, name, valid_from, valid_to, consumer, plan, tier, owner
 FROM {{database}}.key_span AS s;
 
--- Calls by the hour with consumer, plan and tier as of the time of the call.
--- An hour in which a key changed is read from the raw rows as long as these are
--- all there; after that it counts for what the key was at its begin.
+-- Calls of an hour or UTC day in which a key became somebody else's or changed its
+-- plan or tier, in parts between these moments, as aggregate finds them in the
+-- raw rows. The newest version of an hour or day counts.
+CREATE TABLE IF NOT EXISTS {{database}}.call_split (
+    grain          Enum8('1h'=1,'1d'=2),
+    time           DateTime('UTC') COMMENT 'start of the hour or day',
+    at             DateTime64(6, 'UTC') COMMENT 'start of the part',
+    tenant         LowCardinality(String),
+    environment    LowCardinality(String),
+    key_id         FixedString(16),
+    consumer       LowCardinality(String),
+    plan           LowCardinality(String),
+    service        LowCardinality(String),
+    error_class    {{error_class}},
+    requests       Int64,
+    timed          Int64,
+    latency_us_sum Int64,
+    latency_hist   Map(UInt16, Int64),
+    first_seen     DateTime64(6, 'UTC'),
+    last_seen      DateTime64(6, 'UTC'),
+    signature      UInt64 COMMENT 'of the moments and of how many calls there were',
+    version        UInt64
+) ENGINE = ReplacingMergeTree(version)
+ORDER BY (grain, tenant, key_id, time, at, service, error_class, environment, consumer, plan);
+
+-- Calls by the hour with consumer, plan and tier as of the time of the call. An
+-- hour in which a key changed counts in parts, or, where the raw rows are not all
+-- there any more, for what the key was at its begin.
 CREATE OR REPLACE VIEW {{database}}.call_1h AS
 WITH
     toFixedString('', 16) AS none,
-    changes AS (SELECT DISTINCT s.tenant AS tenant, s.key_id AS key_id, toStartOfHour(toDateTime(s.valid_from, 'UTC')) AS time FROM {{database}}.key_span AS s WHERE s.changed AND s.key_id != none),
-    split AS (
-        SELECT r.tenant AS tenant, r.key_id AS key_id, r.time AS time FROM (
-            SELECT tenant, CAST(key_id AS FixedString(16)) AS key_id, toStartOfHour(toDateTime(ts, 'UTC')) AS time, toInt64(count()) AS n FROM {{database}}.access_log
-            WHERE toStartOfHour(ts) IN (SELECT c.time FROM changes AS c) AND (tenant, key_id, time) IN (SELECT c.tenant, c.key_id, c.time FROM changes AS c)
-            GROUP BY tenant, key_id, time
-        ) AS r
-        INNER JOIN (
-            SELECT tenant, key_id, time, sum(requests) AS n FROM {{database}}.key_1h
-            WHERE (tenant, key_id, time) IN (SELECT c.tenant, c.key_id, c.time FROM changes AS c) GROUP BY tenant, key_id, time
-        ) AS h ON h.tenant = r.tenant AND h.key_id = r.key_id AND h.time = r.time
-        WHERE r.n = h.n
-    ),
+    newest AS (SELECT p.tenant AS tenant, p.key_id AS key_id, p.time AS time, max(p.version) AS version FROM {{database}}.call_split AS p WHERE p.grain = '1h' GROUP BY tenant, key_id, time),
     calls AS (
         SELECT time, toDateTime64(time, 6, 'UTC') AS at, tenant, environment, key_id, consumer, plan, service, error_class,
             requests, timed, latency_us_sum, latency_hist, first_seen, last_seen
         FROM {{database}}.key_1h
-        WHERE (tenant, key_id, time) NOT IN (SELECT p.tenant, p.key_id, p.time FROM split AS p)
+        WHERE (tenant, key_id, time) NOT IN (SELECT n.tenant, n.key_id, n.time FROM newest AS n)
         UNION ALL
-        SELECT toStartOfHour(toDateTime(ts, 'UTC')) AS time, ts AS at, tenant, environment, CAST(key_id AS FixedString(16)) AS key_id, consumer, plan, service, error_class,
-            toInt64(1) AS requests, toInt64(latency_us IS NOT NULL) AS timed, toInt64(ifNull(latency_us, 0)) AS latency_us_sum,
-            if(isNull(latency_us), map(), map(toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1)), toInt64(1))) AS latency_hist,
-            ts AS first_seen, ts AS last_seen
-        FROM {{database}}.access_log
-        WHERE toStartOfHour(ts) IN (SELECT p.time FROM split AS p) AND (tenant, key_id, time) IN (SELECT p.tenant, p.key_id, p.time FROM split AS p)
+        SELECT time, at, tenant, environment, key_id, consumer, plan, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen
+        FROM {{database}}.call_split
+        WHERE grain = '1h' AND (tenant, key_id, time, version) IN (SELECT n.tenant, n.key_id, n.time, n.version FROM newest AS n)
     ),
     marked AS (
         SELECT c.*, if(n.name != '', n.name, c.consumer) AS named,
@@ -224,25 +232,36 @@ SELECT m.time AS time, m.tenant AS tenant, m.environment AS environment, m.key_i
 FROM marked AS m
 ASOF LEFT JOIN {{database}}.key_span AS s ON s.tenant = m.tenant AND s.key_id = m.span_key AND s.name = m.span_name AND m.at >= s.valid_from;
 
--- Calls by the UTC day with the consumer at the time of the day's first one: for
--- first and last calls, and for longer than call_1h is kept.
+-- The same by the UTC day.
 CREATE OR REPLACE VIEW {{database}}.call_1d AS
 WITH
     toFixedString('', 16) AS none,
+    newest AS (SELECT p.tenant AS tenant, p.key_id AS key_id, p.time AS time, max(p.version) AS version FROM {{database}}.call_split AS p WHERE p.grain = '1d' GROUP BY tenant, key_id, time),
+    calls AS (
+        SELECT time, toDateTime64(time, 6, 'UTC') AS at, tenant, environment, key_id, consumer, plan, service, error_class,
+            requests, timed, latency_us_sum, latency_hist, first_seen, last_seen
+        FROM {{database}}.key_1d
+        WHERE (tenant, key_id, time) NOT IN (SELECT n.tenant, n.key_id, n.time FROM newest AS n)
+        UNION ALL
+        SELECT time, at, tenant, environment, key_id, consumer, plan, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen
+        FROM {{database}}.call_split
+        WHERE grain = '1d' AND (tenant, key_id, time, version) IN (SELECT n.tenant, n.key_id, n.time, n.version FROM newest AS n)
+    ),
     marked AS (
         SELECT c.*, if(n.name != '', n.name, c.consumer) AS named,
             (c.tenant, c.key_id) IN (SELECT k.tenant, k.key_id FROM {{database}}.key_event AS k WHERE k.key_id != none) AS known,
             if(known, c.key_id, none) AS span_key, if(known, '', named) AS span_name
-        FROM {{database}}.key_1d AS c
+        FROM calls AS c
         LEFT ANY JOIN {{database}}.consumer_name AS n ON n.tenant = c.tenant AND n.former = c.consumer
     )
 SELECT m.time AS time, m.tenant AS tenant, m.environment AS environment, m.key_id AS key_id,
     multiIf(s.consumer != '', s.consumer, m.named != '', m.named, concat('key ', lower(hex(substring(m.key_id, 1, 4))))) AS consumer,
     if(s.plan != '', s.plan, m.plan) AS plan, s.tier AS tier,
     multiIf(s.consumer != '', 'catalogue', m.named != '', 'gateway', 'first_seen') AS source,
-    m.service AS service, m.error_class AS error_class, m.requests AS requests, m.first_seen AS first_seen, m.last_seen AS last_seen
+    m.service AS service, m.error_class AS error_class, m.requests AS requests, m.timed AS timed, m.latency_us_sum AS latency_us_sum,
+    m.latency_hist AS latency_hist, m.first_seen AS first_seen, m.last_seen AS last_seen
 FROM marked AS m
-ASOF LEFT JOIN {{database}}.key_span AS s ON s.tenant = m.tenant AND s.key_id = m.span_key AND s.name = m.span_name AND m.first_seen >= s.valid_from;
+ASOF LEFT JOIN {{database}}.key_span AS s ON s.tenant = m.tenant AND s.key_id = m.span_key AND s.name = m.span_name AND m.at >= s.valid_from;
 
 -- Calls by the UTC day, operation and version, with whose the key is now.
 CREATE OR REPLACE VIEW {{database}}.call_route_1d AS
