@@ -8,9 +8,12 @@ TOOL = go tool -modfile=tools/go.mod
 FUZZTIME ?= 60s
 SCALE ?= 1
 BROKERS ?= kfake,kafka
+ROWS ?= 50000000
+KEYS ?= 5000
+CONSUMERS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-decode bench-kpi eval-kpi e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +63,12 @@ bench: need-go need-node engine ## rows/s and CPU per row of ingest, and the oth
 
 bench-decode: need-go ## ns, MB/s and allocations a record of each format's decoder, beside encoding/json and regexp
 	@go run ./internal/devtools/decodebench
+
+bench-kpi: need-go need-node engine ## seconds of each product report and bytes of rollups by key (ROWS=50000000, KEYS=5000)
+	@go run ./internal/devtools/kpibench --rows '$(ROWS)' --keys '$(KEYS)'
+
+eval-kpi: need-go need-node engine ## every product figure against brute force over what was generated; blockers, forecasts (CONSUMERS=2000)
+	@go run ./internal/devtools/kpieval --consumers '$(CONSUMERS)'
 
 fuzz: need-go ## every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \

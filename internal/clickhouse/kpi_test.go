@@ -1,12 +1,14 @@
 package clickhouse_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/clickhouse/clickhousetest"
 	"gatewatch/internal/consumer"
 	"gatewatch/internal/ingest"
@@ -74,5 +76,44 @@ func TestCallsAsOfTheirTime(t *testing.T) {
 	got = scan[string](t, conn, "SELECT toString(groupArray((consumer, n))) FROM (SELECT consumer, sum(requests) AS n FROM call_route_1d GROUP BY consumer ORDER BY consumer)")
 	if want = "[('key 03ab0000',1),('keyless',1),('logged',1),('roadrunner',8)]"; got != want {
 		t.Errorf("call_route_1d: %s, want %s", got, want)
+	}
+
+	for _, view := range []string{"v_call_1h", "v_call_1d", "v_call_route_1d", "v_key_span", "v_active_1d"} {
+		if n := scan[uint64](t, conn, "SELECT count() FROM (SELECT * FROM "+view+" ORDER BY ALL)"); n == 0 {
+			t.Errorf("%s is empty", view)
+		}
+	}
+	erase(t, conn)
+}
+
+// What is erased is in no figure any more; raw rows still count.
+func erase(t *testing.T, conn *clickhouse.Conn) {
+	t.Helper()
+	e, err := conn.Erasure(t.Context(), "roadrunner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(e.Names)
+	if e.Keys != 2 || !slices.Equal(e.Names, []string{"acme", "acme-corp", "roadrunner"}) {
+		t.Errorf("names %v, %d keys", e.Names, e.Keys)
+	}
+	if err := conn.Erase(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if n := scan[uint64](t, conn, "SELECT count() FROM access_log"); n != 11 {
+		t.Errorf("%d raw rows are left, want 11", n)
+	}
+	for _, q := range []string{
+		"SELECT count() FROM call_1h WHERE consumer IN ('roadrunner', 'acme') OR key_id IN (unhex('01000000000000000000000000000000'), unhex('02000000000000000000000000000000'))",
+		"SELECT count() FROM call_route_1d WHERE consumer = 'roadrunner'",
+		"SELECT count() FROM v_consumer WHERE consumer LIKE '%acme%' OR consumer = 'roadrunner'",
+		"SELECT count() FROM access_log WHERE key_id = unhex('01000000000000000000000000000000') OR consumer = 'acme'",
+	} {
+		if n := scan[uint64](t, conn, q); n != 0 {
+			t.Errorf("%d rows are left of %s", n, q)
+		}
+	}
+	if n := scan[int64](t, conn, "SELECT sum(requests) FROM call_1h"); n != 3 {
+		t.Errorf("%d calls of others are left, want 3", n)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"gatewatch/internal/loadgen"
@@ -45,6 +47,24 @@ func DemoHistory() History {
 func (l *Load) SendHistory(ctx context.Context, h History, progress func(requests int64, until time.Time)) error {
 	l.until = time.Now().Truncate(time.Millisecond)
 	return l.feed.History(ctx, l.until.Add(-h.Length), l.until, l.until.Add(-h.Spans), float64(h.Requests)/h.Length.Seconds(), progress)
+}
+
+// Announce makes the schema, publishes what KPI files declare and imports what
+// the shop's portal knows about its keys. Call it after SendHistory and before
+// ingest runs.
+func (l *Load) Announce(ctx context.Context) error {
+	if _, err := l.stack.Command(ctx, "ingest", "migrate"); err != nil {
+		return err
+	}
+	if _, err := l.stack.Command(ctx, "aggregate", "kpi"); err != nil {
+		return err
+	}
+	file := filepath.Join(l.stack.config.Dir, "consumers.csv")
+	if err := os.WriteFile(file, []byte(l.feed.ConsumersCSV(l.until.Add(-DemoHistory().Length))), 0o600); err != nil {
+		return err
+	}
+	_, err := l.stack.Command(ctx, "ingest", "import", "consumers", file)
+	return err
 }
 
 // Live sends live traffic until ctx is done, beginning where the history

@@ -318,3 +318,78 @@ SELECT
 FROM created AS r
 FULL OUTER JOIN calls AS c ON c.tenant = r.tenant AND c.consumer = r.consumer
 LEFT JOIN latest AS l ON l.tenant = if(r.consumer != '', r.tenant, c.tenant) AND l.consumer = if(r.consumer != '', r.consumer, c.consumer);
+
+CREATE OR REPLACE VIEW {{database}}.v_call_1h AS
+SELECT time, tenant, environment, if(c.key_id = toFixedString('', 16), '', lower(hex(c.key_id))) AS key_id, consumer, plan, tier, source, service, error_class,
+    requests, timed, latency_us_sum, latency_hist, first_seen, last_seen
+FROM {{database}}.call_1h AS c;
+
+CREATE OR REPLACE VIEW {{database}}.v_call_1d AS
+SELECT time, tenant, environment, if(c.key_id = toFixedString('', 16), '', lower(hex(c.key_id))) AS key_id, consumer, plan, tier, source, service, error_class,
+    requests, timed, latency_us_sum, latency_hist, first_seen, last_seen
+FROM {{database}}.call_1d AS c;
+
+CREATE OR REPLACE VIEW {{database}}.v_call_route_1d AS
+SELECT time, tenant, environment, if(c.key_id = toFixedString('', 16), '', lower(hex(c.key_id))) AS key_id, consumer, plan, owner, service, method, route, api_version, error_class, requests
+FROM {{database}}.call_route_1d AS c;
+
+-- Who called with success on a UTC day.
+CREATE OR REPLACE VIEW {{database}}.v_active_1d AS
+SELECT c.time AS time, c.tenant AS tenant, c.environment AS environment, uniqExact(c.consumer) AS consumers, uniqExactIf(c.key_id, c.key_id != toFixedString('', 16)) AS keys, sum(c.requests) AS requests
+FROM {{database}}.call_1d AS c WHERE c.error_class = 'none'
+GROUP BY time, tenant, environment;
+
+-- What fails for consumers who have called but never with success; weight is
+-- halved by the day before the last one with calls.
+CREATE OR REPLACE VIEW {{database}}.v_blocker AS
+WITH stuck AS (
+    SELECT v.tenant AS tenant, v.consumer AS consumer, v.plan AS plan, v.owner AS owner, v.signed_up_at AS signed_up_at, toStartOfDay(v.last_call) AS last_day
+    FROM {{database}}.v_consumer AS v WHERE v.first_call IS NOT NULL AND v.first_success IS NULL
+)
+SELECT s.tenant AS tenant, s.consumer AS consumer, any(s.plan) AS plan, any(s.owner) AS owner, any(s.signed_up_at) AS signed_up_at,
+    c.error_class AS error_class, c.service AS service, c.method AS method, c.route AS route,
+    sum(c.requests) AS requests, sum(c.requests * exp2(-dateDiff('day', c.time, s.last_day))) AS weight
+FROM {{database}}.call_route_1d AS c INNER JOIN stuck AS s ON s.tenant = c.tenant AND s.consumer = c.consumer
+GROUP BY tenant, consumer, error_class, service, method, route;
+
+CREATE OR REPLACE VIEW {{database}}.v_kpi_definition AS
+SELECT kind, name, argMax(k.json, k.set_at) AS json, max(k.set_at) AS since
+FROM {{database}}.kpi_definition AS k GROUP BY kind, name HAVING json != '';
+
+-- Runs by the definition of their workflow that holds now.
+CREATE OR REPLACE VIEW {{database}}.v_workflow_run AS
+SELECT workflow, tenant, environment, unit, start, times, done, state, last_step_at, failed_class, failed_step, amount / 1000000 AS amount, currency, plan, tier
+FROM {{database}}.workflow_run FINAL
+WHERE (workflow, definition) IN (SELECT d.name, JSONExtractString(d.json, 'definition') FROM {{database}}.v_kpi_definition AS d WHERE d.kind = 'workflow');
+
+CREATE OR REPLACE VIEW {{database}}.v_workflow_1h AS
+SELECT toStartOfHour(toDateTime(r.last_step_at, 'UTC')) AS time, r.workflow AS workflow, r.tenant AS tenant, r.environment AS environment, r.plan AS plan, r.currency AS currency,
+    count() AS completed, sum(r.amount) AS amount
+FROM {{database}}.v_workflow_run AS r WHERE r.state = 'completed'
+GROUP BY time, workflow, tenant, environment, plan, currency;
+
+CREATE OR REPLACE VIEW {{database}}.v_funnel_1d AS
+SELECT toStartOfDay(toDateTime(r.start, 'UTC')) AS time, r.workflow AS workflow, r.tenant AS tenant, r.environment AS environment, r.done AS done, r.state AS state, r.failed_class AS failed_class,
+    count() AS runs
+FROM {{database}}.v_workflow_run AS r
+GROUP BY time, workflow, tenant, environment, done, state, failed_class;
+
+-- What consumers used on a UTC day, beside the quotas of their plan.
+CREATE OR REPLACE VIEW {{database}}.v_quota_1d AS
+SELECT u.time AS time, u.tenant AS tenant, u.consumer AS consumer, u.plan AS plan, u.used AS used, u.throttled AS throttled,
+    JSONExtractString(d.json, 'per') AS per, JSONExtractInt(d.json, 'calls') AS quota
+FROM (
+    SELECT c.time AS time, c.tenant AS tenant, c.consumer AS consumer, c.plan AS plan,
+        sumIf(c.requests, c.error_class != 'client_quota') AS used, sumIf(c.requests, c.error_class = 'client_quota') AS throttled
+    FROM {{database}}.call_1d AS c GROUP BY time, tenant, consumer, plan
+) AS u
+INNER JOIN (SELECT JSONExtractString(k.json, 'plan') AS plan, k.json AS json FROM {{database}}.v_kpi_definition AS k WHERE k.kind = 'quota') AS d ON d.plan = u.plan;
+
+CREATE OR REPLACE VIEW {{database}}.v_deprecated AS
+SELECT c.time AS time, d.name AS deprecation, toDate(JSONExtractString(d.json, 'sunset')) AS sunset, JSONExtractString(d.json, 'successor') AS successor,
+    c.tenant AS tenant, c.consumer AS consumer, c.owner AS contact, c.plan AS plan, c.service AS service, c.method AS method, c.route AS route, c.api_version AS api_version, sum(c.requests) AS requests
+FROM {{database}}.call_route_1d AS c
+CROSS JOIN (SELECT k.name AS name, k.json AS json FROM {{database}}.v_kpi_definition AS k WHERE k.kind = 'deprecation') AS d
+WHERE (JSONExtractString(d.json, 'service') IN ('', c.service)) AND (JSONExtractString(d.json, 'version') IN ('', c.api_version)) AND (JSONExtractString(d.json, 'method') IN ('', c.method))
+    AND (JSONExtractString(d.json, 'route') IN ('', replaceRegexpAll(c.route, '\\{[^}]*\\}', '{}')))
+GROUP BY time, deprecation, sunset, successor, tenant, consumer, contact, plan, service, method, route, api_version;
