@@ -48,12 +48,17 @@ func Exhaustion(hours []float64, now, end time.Time, used, quota float64) Foreca
 	shape := newShape(hours, first)
 	level, spread := shape.level(hours, first)
 	f.Known = true
-	t := student[min(max(days-3, 0), len(student)-1)]
+	t := student[min(max(days-1-shape.fitted, 0), len(student)-1)]
 	var pace float64
 	reach := func(deviations float64, expected, ahead float64) bool {
-		// Whole days vary together: their share of the uncertainty shrinks with the
-		// number of days ahead, that of the level's own with the number of days seen.
-		sd := expected * spread * math.Sqrt(1/math.Max(1, ahead)+1/float64(days))
+		// Days vary as a whole: those ahead around the pace, and those seen, from which
+		// the pace of each day of the week and the level come.
+		ahead = math.Max(1, ahead)
+		alike := float64(days)
+		if shape.fitted > 1 {
+			alike *= math.Min(ahead, 7) / 7
+		}
+		sd := expected * spread * math.Sqrt(1/ahead+1/alike+1/float64(min(days, recentDays)))
 		sd = math.Sqrt(sd*sd + expected)
 		return used+expected+deviations*sd >= quota
 	}
@@ -86,7 +91,10 @@ func Exhaustion(hours []float64, now, end time.Time, used, quota float64) Foreca
 }
 
 // A shape is the usual number of calls at each hour of the week.
-type shape [hoursAWeek]float64
+type shape struct {
+	hours  [hoursAWeek]float64
+	fitted int // how many figures about whole days come from the history
+}
 
 func hourOfWeek(t time.Time) int {
 	t = t.UTC()
@@ -110,17 +118,21 @@ func newShape(hours []float64, first time.Time) shape {
 		sum += v
 	}
 	mean := sum / float64(len(hours))
-	var s shape
-	for k := range s {
-		s[k] = byHour[k%24] / math.Max(1, hourCount[k%24])
-		if len(hours) >= 2*hoursAWeek && mean > 0 {
-			s[k] *= byDay[k/24] / math.Max(1, dayCount[k/24]) / mean
+	s := shape{fitted: 1}
+	weekly := len(hours) >= 2*hoursAWeek && mean > 0
+	if weekly {
+		s.fitted = 7
+	}
+	for k := range s.hours {
+		s.hours[k] = byHour[k%24] / math.Max(1, hourCount[k%24])
+		if weekly {
+			s.hours[k] *= byDay[k/24] / math.Max(1, dayCount[k/24]) / mean
 		}
 	}
 	return s
 }
 
-func (s *shape) hour(t time.Time) float64 { return s[hourOfWeek(t)] }
+func (s *shape) hour(t time.Time) float64 { return s.hours[hourOfWeek(t)] }
 
 // recentDays is how many days tell the level.
 const recentDays = 14
@@ -156,7 +168,8 @@ func (s *shape) level(hours []float64, first time.Time) (level, spread float64) 
 	for _, r := range ratios {
 		variance += (r - all) * (r - all)
 	}
-	variance = variance/math.Max(1, float64(len(ratios)-1)) - chance/float64(len(ratios))
+	// What was fitted to the days takes a part of how they differ away.
+	variance = variance/math.Max(1, float64(len(ratios)-s.fitted)) - chance/float64(len(ratios))
 	return level, math.Sqrt(math.Max(0, variance))
 }
 
