@@ -7,11 +7,12 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X gatewatch/interna
 TOOL = go tool -modfile=tools/go.mod
 FUZZTIME ?= 60s
 SCALE ?= 1
-ROWS ?= 1000000
 BROKERS ?= kfake,kafka
+KEYS ?= 5000
+CONSUMERS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,20 +61,26 @@ bench: need-go need-node engine ## rows/s and CPU per row of ingest, and the oth
 	go run ./internal/devtools/ingestbench
 
 bench-ingest: need-go need-node engine ## CPU a row from Kafka to ClickHouse, by stage, beside ClickHouse's Kafka engine; then the ways to fill rollups (ROWS=1000000)
-	@go run ./internal/devtools/ingestbench --rows '$(ROWS)' --rollups
-	@go run ./internal/devtools/ingestbench --rows '$(ROWS)'
+	@go run ./internal/devtools/ingestbench --rows '$(or $(ROWS),1000000)' --rollups
+	@go run ./internal/devtools/ingestbench --rows '$(or $(ROWS),1000000)'
 
 bench-storage: need-go need-node engine ## bytes a row by column, orders of the sorting key, sizes for rates of requests (ROWS=1000000)
-	@go run ./internal/devtools/storagebench --requests '$(ROWS)'
+	@go run ./internal/devtools/storagebench --requests '$(or $(ROWS),1000000)'
 
 bench-scale: need-go need-node engine ## CPU a row with 1, 2, 4 members and 1, 2, 3 shards (ROWS=1000000)
-	@go run ./internal/devtools/ingestbench --rows '$(ROWS)' --scale
+	@go run ./internal/devtools/ingestbench --rows '$(or $(ROWS),1000000)' --scale
 
 bench-alert: need-go need-node engine ## a tick of 10,000 series and backtests of 100 objectives over 30 and 90 days; the last line is JSON
 	@go run ./internal/devtools/alertbench
 
 bench-decode: need-go ## ns, MB/s and allocations a record of each format's decoder, beside encoding/json and regexp
 	@go run ./internal/devtools/decodebench
+
+bench-kpi: need-go need-node engine ## seconds of each product report and bytes of rollups by key (ROWS=50000000, KEYS=5000)
+	@go run ./internal/devtools/kpibench --rows '$(or $(ROWS),50000000)' --keys '$(KEYS)'
+
+eval-kpi: need-go need-node engine ## every product figure against brute force over what was generated; blockers, forecasts (CONSUMERS=2000)
+	@go run ./internal/devtools/kpieval --consumers '$(CONSUMERS)'
 
 fuzz: need-go ## every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \

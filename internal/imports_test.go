@@ -34,7 +34,7 @@ const yamlLib = "go.yaml.in/yaml/v3"
 // layers is the rule, from the inside out. A package that is not listed fails the test.
 var layers = []layer{
 	{name: "NOUNS", packages: []string{
-		"accesslog", "trace", "consumer", "histogram", "rollup", "baseline", "slo", "owner", "runbook", "suspect", "alert",
+		"accesslog", "trace", "consumer", "kpi", "histogram", "rollup", "baseline", "slo", "owner", "runbook", "suspect", "alert",
 		"anomaly", "audit", "breaker", "change", "failure", "layer",
 	}, imports: []string{"NOUNS"}, libraries: []string{yamlLib}},
 	{name: "VERBS", packages: []string{"ingest", "aggregate", "evaluate"}, imports: []string{"NOUNS"}, libraries: []string{

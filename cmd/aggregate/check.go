@@ -30,6 +30,9 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 		return daemon.Usage(err)
 	}
 	fmt.Fprintf(env.Stdout, "ok    %s\n", c.File())
+	if err := checkKPIs(env.Stdout, c); err != nil {
+		return err
+	}
 	if !*connect {
 		return nil
 	}
@@ -38,7 +41,7 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 		name string
 		do   func(context.Context, *config.Config) (string, error)
 	}{
-		{"ClickHouse", connectStore}, {"Kafka", connectKafka}, {"completeness", connectCompleteness},
+		{"ClickHouse", connectStore}, {"Kafka", connectKafka}, {"completeness", connectCompleteness}, {"routes of KPI files", connectRoutes},
 	} {
 		cctx, cancel := context.WithTimeout(ctx, connectTimeout)
 		text, err := check.do(cctx, c)

@@ -32,6 +32,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "backfill", Summary: "recompute final windows of the rollups from the raw rows", Run: runBackfill},
 			{Name: "verify", Summary: "compare random windows of the rollups with the raw rows", Run: runVerify},
 			{Name: "retention", Summary: "what each level keeps and takes, and when disks are full", Run: runRetention},
+			{Name: "kpi", Summary: "publish the KPI files and bring runs of workflows up to date, once", Run: runKPI},
 			{Name: "report", Summary: "answer a question about any window: traffic, errors, clients, layers …", Run: runReport},
 		},
 	}

@@ -48,8 +48,8 @@ var questions = []question{
 
 // reportFlags are the flags of report.
 type reportFlags struct {
-	file, output, from, to, by, where string
-	limit                             int
+	file, output, from, to, by, where, table, out string
+	limit                                         int
 }
 
 func runReport(ctx context.Context, env *daemon.Env, args []string) error {
@@ -59,17 +59,25 @@ gatewatch-aggregate report errors --from -1h --by route,error_class --where serv
 gatewatch-aggregate report latency --from 2026-01-02T15:00:00Z --to 2026-01-02T16:00:00Z --by time -o json
 gatewatch-aggregate report keys --from 7d --limit 50 -o csv`)
 	fs.StringVar(&f.file, "config", "", "`file` to read (default $GATEWATCH_CONFIG, ./gatewatch.yaml, /etc/gatewatch/gatewatch.yaml)")
-	fs.StringVar(&f.output, "o", "table", "table, json or csv")
+	fs.StringVar(&f.output, "o", "table", "table, json or csv; of a product report also parquet")
 	fs.StringVar(&f.from, "from", "", "begin: RFC 3339, or a span before now such as -2h or 7d (default -1h; summary: the first request)")
 	fs.StringVar(&f.to, "to", "", "end: likewise (default now; summary: the last request)")
 	fs.StringVar(&f.by, "by", "", "`dimensions` to group by, with commas; time makes a series")
 	fs.StringVar(&f.where, "where", "", "`dimension=value` to restrict to, several with commas")
+	fs.StringVar(&f.table, "table", "", "of a product report: the table to write as CSV or Parquet (default the first)")
+	fs.StringVar(&f.out, "out", "", "of digest: a `file` (.md, .json) or URL of a webhook to give it to as well")
 	fs.IntVar(&f.limit, "limit", 20, "largest groups to show; 0 shows all")
 	name, err := parseQuestion(fs, args)
 	if err != nil {
 		return err
 	}
-	if err := daemon.CheckOutput(f.output, "table", "json", "csv"); err != nil {
+	sheet := slices.IndexFunc(sheetQuestions, func(q sheetQuestion) bool { return q.name == name })
+	outputs := []string{"table", "json", "csv"}
+	asked := slices.IndexFunc(productQuestions, func(q productQuestion) bool { return q.name == name })
+	if asked >= 0 {
+		outputs = append(outputs, "parquet")
+	}
+	if err := daemon.CheckOutput(f.output, outputs...); err != nil {
 		return err
 	}
 	if f.limit < 0 {
@@ -85,11 +93,14 @@ gatewatch-aggregate report keys --from 7d --limit 50 -o csv`)
 	}
 	defer store.Close()
 	r := reporter{store: store, conf: c, flags: f, now: time.Now().UTC()}
-	if name == "summary" {
+	switch {
+	case asked >= 0:
+		err = r.product(ctx, env, productQuestions[asked])
+	case name == "summary":
 		err = r.summary(ctx, env)
-	} else if i := slices.IndexFunc(sheetQuestions, func(q sheetQuestion) bool { return q.name == name }); i >= 0 {
-		err = r.answerSheet(ctx, env, sheetQuestions[i])
-	} else {
+	case sheet >= 0:
+		err = r.answerSheet(ctx, env, sheetQuestions[sheet])
+	default:
 		i := slices.IndexFunc(questions, func(q question) bool { return q.name == name })
 		err = r.answer(ctx, env, questions[i])
 	}
@@ -116,6 +127,9 @@ func questionHelp() string {
 	for _, q := range sheetQuestions {
 		fmt.Fprintf(&b, "  %-11s %s\n", q.name, q.summary)
 	}
+	for _, q := range productQuestions {
+		fmt.Fprintf(&b, "  %-11s %s\n", q.name, q.summary)
+	}
 	b.WriteString("  summary     all of it in one: totals, status codes, errors, routes, clients, busiest minute, unreadable lines\n")
 	fmt.Fprintf(&b, "\nDimensions: %s", strings.Join(allDimensions(), " "))
 	return b.String()
@@ -136,15 +150,7 @@ func parseQuestion(fs *flag.FlagSet, args []string) (string, error) {
 			return "", daemon.Usagef("report answers one question at a time, got %q as well", fs.Arg(0))
 		}
 	}
-	names := []string{"summary"}
-	for _, q := range questions {
-		names = append(names, q.name)
-	}
-	for _, q := range sheetQuestions {
-		names = append(names, q.name)
-	}
-	if !slices.Contains(names, name) {
-		slices.Sort(names)
+	if names := questionNames(); !slices.Contains(names, name) {
 		return "", daemon.Usagef("unknown question %q; there are %s", name, strings.Join(names, ", "))
 	}
 	return name, nil

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"gatewatch/internal/aggregate"
@@ -14,6 +16,7 @@ import (
 	"gatewatch/internal/gatewaystat"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/kafka"
+	"gatewatch/internal/kpi"
 	"gatewatch/internal/rollup"
 )
 
@@ -45,6 +48,10 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		return daemon.Usage(err)
 	}
 	defer store.Close()
+	defs, err := loadKPIs(c)
+	if err != nil {
+		return err
+	}
 	client, err := kafka.NewClient(c.Kafka.Config)
 	if err != nil {
 		return daemon.Usage(err)
@@ -61,6 +68,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		Keep: map[string]time.Duration{"access_log": c.Retention.AccessLog, "span": c.Retention.Span},
 	}
 	counters := &aggregate.Reader{Gateways: c.Aggregate.Gateways, Read: gatewaystat.Read, Counters: store, Now: time.Now, Log: log}
+	workflows := workflower(c, defs, store, log, reg)
 	admin := daemon.NewAdmin(c.Aggregate.Listen, *pprof, reg, log,
 		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, client) }},
@@ -76,6 +84,12 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 			}
 			return together(ctx, measurer.Run, windows.Run, counters.Run)
 		}},
+		daemon.Stage{Name: "workflows", Run: func(ctx context.Context) error {
+			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
+				return err
+			}
+			return workflows.Run(ctx, c.Aggregate.KPIInterval)
+		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
 }
@@ -87,6 +101,22 @@ func together(ctx context.Context, runs ...func(context.Context) error) error {
 		g.Go(func() error { return run(ctx) })
 	}
 	return g.Wait()
+}
+
+// workflower keeps runs of workflows up to date. They are cut at the moment up to
+// which everything in Kafka is stored, less the time that gateways need to ship.
+func workflower(c *config.Config, defs *kpi.Definitions, store *clickhouse.Conn, log *slog.Logger, reg prometheus.Registerer) *aggregate.Workflower {
+	return aggregate.NewWorkflower(aggregate.WorkflowDeps{
+		Store: store, Definitions: defs, Zone: c.Aggregate.ReportingTimeZone, Now: time.Now, Log: log, Registry: reg,
+		Until: func(ctx context.Context) (time.Time, error) {
+			r := reporter{store: store, conf: c, now: time.Now().UTC()}
+			complete, err := r.completeness(ctx, r.now)
+			if err != nil || complete.CompleteUntil == nil {
+				return r.now, err
+			}
+			return complete.CompleteUntil.Add(-c.Alert.Grace), nil
+		},
+	})
 }
 
 func checkTopics(ctx context.Context, c *config.Config, client *kafka.Client) error {

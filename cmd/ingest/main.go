@@ -34,6 +34,7 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "verify", Summary: "prove that nothing was lost or doubled", Run: runVerify},
 			{Name: "status", Summary: "partitions, lag and how far each topic is complete", Run: runStatus},
 			{Name: "import", Summary: "read a CSV file of API keys and their consumers", Run: runImport},
+			{Name: "erase", Summary: "remove what is stored about a consumer", Run: runErase},
 			{Name: "dead-letters", Summary: "list, show or replay messages that could not be read", Run: runDeadLetters},
 		},
 	}

@@ -195,6 +195,10 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	}
 	p.size("request_bytes", e.RequestBytes)
 	p.size("response_bytes", e.ResponseBytes)
+	if e.Amount.OK {
+		p.key("amount")
+		p.row = strconv.AppendFloat(p.row, float64(e.Amount.V)/1e6, 'f', -1, 64)
+	}
 	p.millis("latency_ms", e.Latency.Total)
 	p.millis("upstream_latency_ms", e.Latency.Upstream)
 	p.millis("gateway_latency_ms", done.Latency.Gateway)
@@ -271,6 +275,7 @@ func (p *decodePrinter) keyEvent(e *consumer.Event) {
 	}
 	p.id("key_id", e.KeyID[:])
 	p.text("consumer", e.Consumer)
+	p.text("former", e.Former)
 	p.text("plan", e.Plan)
 	p.text("tier", e.Tier)
 	p.text("owner", e.Owner)

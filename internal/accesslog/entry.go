@@ -79,6 +79,7 @@ type Entry struct {
 	NoResponse    bool // the gateway logged a status of 0: it sent no response. Not stored.
 	RequestBytes  Opt[int64]
 	ResponseBytes Opt[int64]
+	Amount        Opt[int64] // what the call is worth, in millionths of its currency's unit
 	Latency       Latency
 
 	Service    string // upstream service as the gateway names it

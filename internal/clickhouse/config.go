@@ -4,6 +4,8 @@ package clickhouse
 type Config struct {
 	// Address is the server's native-protocol host:port. Required.
 	Address string `yaml:"address"`
+	// HTTPAddress is host:port of its HTTP interface, for exports as Parquet. Default: none.
+	HTTPAddress string `yaml:"http_address"`
 	// Database that holds all of gatewatch's state. Default gatewatch.
 	Database string `yaml:"database"`
 	// Username. Default "default".

@@ -27,8 +27,10 @@ type Exception struct {
 func (t TTL) expression() string {
 	column := "time"
 	switch t.Table {
-	case "access_log", "span":
+	case "access_log", "span", "workflow_call":
 		column = "toDateTime(ts)"
+	case "workflow_run":
+		column = "toDateTime(start)"
 	case "dead_letter":
 		column = "toDateTime(kafka_time)"
 	case "change_event", "audit_event", "gateway_counter":

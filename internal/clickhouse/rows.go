@@ -116,6 +116,7 @@ type accessRows struct {
 	tries                               *proto.ColUInt8
 	latency, upstreamTime, gatewayTime  *optional
 	bytesIn, bytesOut                   *optional
+	amount                              *proto.ColNullable[int64]
 	upstream, node, region, apiVersion  *dictionary
 	consumer, plan, userAgent           *dictionary
 	keyID, traceID                      *proto.ColFixedStr16
@@ -143,6 +144,7 @@ func newAccessRows() *accessRows {
 	r.latency, r.upstreamTime = t.optional("latency_us"), t.optional("upstream_latency_us")
 	r.gatewayTime = t.optional("gateway_latency_us")
 	r.bytesIn, r.bytesOut = t.optional("bytes_in"), t.optional("bytes_out")
+	r.amount = add(t, "amount", new(proto.ColInt64).Nullable())
 	r.upstream = t.dictionary("upstream")
 	r.upstreamStatus = t.uint16("upstream_status")
 	r.node, r.region = t.dictionary("node"), t.dictionary("region")
@@ -181,6 +183,7 @@ func (r *accessRows) append(topic *ingest.TopicConfig, c ingest.Coordinates, e *
 	r.gatewayTime.appendMicroseconds(e.Latency.Gateway)
 	r.bytesIn.append(e.RequestBytes.V, e.RequestBytes.OK)
 	r.bytesOut.append(e.ResponseBytes.V, e.ResponseBytes.OK)
+	r.amount.Append(proto.Nullable[int64]{Set: e.Amount.OK, Value: e.Amount.V})
 	r.upstream.append(e.Upstream)
 	r.upstreamStatus.Append(clamp16(e.UpstreamStatus))
 	r.node.append(e.Node)
@@ -306,6 +309,7 @@ type keyRows struct {
 	keyID                     *proto.ColFixedStr16
 	action                    *enum
 	consumer, plan, tier, who *dictionary
+	former                    *dictionary
 }
 
 func newKeyRows() *keyRows {
@@ -315,8 +319,9 @@ func newKeyRows() *keyRows {
 	r.at = add(t, "time", newInstant(proto.PrecisionMilli))
 	r.tenant, r.environment = t.dictionary("tenant"), t.dictionary("environment")
 	r.keyID = add(t, "key_id", new(proto.ColFixedStr16))
-	r.action = t.enum("action", enumType([]consumer.Action{0, consumer.Created, consumer.Updated, consumer.Revoked}))
+	r.action = t.enum("action", enumType([]consumer.Action{0, consumer.Created, consumer.Updated, consumer.Revoked, consumer.Renamed}))
 	r.consumer, r.plan = t.dictionary("consumer"), t.dictionary("plan")
+	r.former = t.dictionary("former")
 	r.tier, r.who = t.dictionary("tier"), t.dictionary("owner")
 	return r
 }
@@ -329,6 +334,7 @@ func (r *keyRows) append(topic *ingest.TopicConfig, c ingest.Coordinates, e *con
 	r.keyID.Append(e.KeyID)
 	r.action.Append(int8(e.Action))
 	r.consumer.append(e.Consumer)
+	r.former.append(e.Former)
 	r.plan.append(e.Plan)
 	r.tier.append(e.Tier)
 	r.who.append(e.Owner)

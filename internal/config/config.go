@@ -58,4 +58,10 @@ type Retention struct {
 	AuditConfiguration  time.Duration `yaml:"audit_configuration"`  // default 3y
 	// Tenants are exceptions by tenant: its name, then fields of this section.
 	Tenants map[string]map[string]time.Duration `yaml:"tenants"`
+	// Usage1d is calls by key, operation and version. Default 1y.
+	Usage1d time.Duration `yaml:"usage_1d"`
+	// WorkflowCall is calls to routes of workflows. Default 90d.
+	WorkflowCall time.Duration `yaml:"workflow_call"`
+	// WorkflowRun is runs of workflows. Default 2y.
+	WorkflowRun time.Duration `yaml:"workflow_run"`
 }

@@ -40,6 +40,7 @@ func DefaultConfig() Config {
 			Key1m: 14 * day, Key1h: 90 * day, Key1d: 1095 * day,
 			Dimension1h: 730 * day, Layer1m: 14 * day, Layer1h: 730 * day, Unusual1h: 365 * day, GatewayCounter: 30 * day,
 			AuditEvent: 90 * day, AuditAuthentication: 365 * day, AuditConfiguration: 1095 * day,
+			Usage1d: 365 * day, WorkflowCall: 90 * day, WorkflowRun: 730 * day,
 		},
 	}
 }
@@ -156,7 +157,7 @@ func (c *Config) resolvePaths(dir string) {
 	for _, p := range []*string{
 		&c.Kafka.TLS.CAFile, &c.Kafka.TLS.CertFile, &c.Kafka.TLS.KeyFile, &c.Kafka.SASL.PasswordFile,
 		&c.ClickHouse.PasswordFile, &c.ClickHouse.CAFile, &c.Ingest.PepperFile,
-		&c.Alert.SLOs, &c.Alert.Catalog, &c.Alert.Runbooks.Dir,
+		&c.Aggregate.KPI, &c.Alert.SLOs, &c.Alert.Catalog, &c.Alert.Runbooks.Dir,
 		&c.Alert.AlertmanagerAuth.PasswordFile, &c.Alert.AlertmanagerAuth.BearerTokenFile, &c.Alert.AlertmanagerAuth.CAFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {

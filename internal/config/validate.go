@@ -39,6 +39,10 @@ func (c *Config) Validate() error {
 	v.ingest()
 	v.positive("aggregate.interval", c.Aggregate.Interval)
 	v.positive("aggregate.lateness", c.Aggregate.Lateness)
+	v.positive("aggregate.kpi_interval", c.Aggregate.KPIInterval)
+	if _, err := time.LoadLocation(c.Aggregate.ReportingTimeZone); err != nil {
+		v.fault("aggregate.reporting_time_zone", "%q: want an IANA name such as Europe/Berlin", c.Aggregate.ReportingTimeZone)
+	}
 	v.hostPort("aggregate.listen", c.Aggregate.Listen)
 	v.positive("aggregate.apdex", c.Aggregate.Apdex)
 	for i, g := range c.Aggregate.Gateways {
@@ -155,6 +159,9 @@ func (v *validator) clickhouse() {
 		v.fault("clickhouse.address", "missing; write host:port of the native protocol, such as clickhouse:9000")
 	} else {
 		v.hostPort("clickhouse.address", ch.Address)
+	}
+	if ch.HTTPAddress != "" {
+		v.hostPort("clickhouse.http_address", ch.HTTPAddress)
 	}
 	if !databaseName.MatchString(ch.Database) {
 		v.fault("clickhouse.database", "%q: want letters, digits and _, such as gatewatch", ch.Database)

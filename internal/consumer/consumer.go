@@ -12,9 +12,12 @@ const (
 	Created Action = iota + 1
 	Updated
 	Revoked
+	// Renamed says that a consumer has another name now, or belongs to another one
+	// (a merger): what it did under its former name counts for the new one.
+	Renamed
 )
 
-var actionNames = [...]string{"unspecified", "created", "updated", "revoked"}
+var actionNames = [...]string{"unspecified", "created", "updated", "revoked", "renamed"}
 
 func (a Action) String() string { return actionNames[a] }
 
@@ -37,6 +40,7 @@ type Event struct {
 	Key      string
 	KeyID    [16]byte // as accesslog.Consumer has it; zero if the event names a consumer only
 	Consumer string   // who owns the key
+	Former   string   // of Renamed: the consumer's name before
 	Plan     string   // commercial plan
 	Tier     string   // of service
 	Owner    string   // who is to be asked about it

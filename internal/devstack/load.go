@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"gatewatch/internal/loadgen"
@@ -82,6 +84,24 @@ func (l *Load) Extra(ctx context.Context, seed uint64, from, to time.Time, n flo
 	feed := loadgen.NewFeed(l.Shop, seed, l.Account, l.stack.Broker.Addr, l.stack.config.Partitions)
 	extra := &Load{Shop: l.Shop, Account: l.Account, stack: l.stack, feed: feed}
 	return extra.Send(ctx, from, to, n/to.Sub(from).Seconds(), scenarios...)
+}
+
+// Announce makes the schema, publishes what KPI files declare and imports what
+// the shop's portal knows about its keys. Call it after SendHistory and before
+// ingest runs.
+func (l *Load) Announce(ctx context.Context) error {
+	if _, err := l.stack.Command(ctx, "ingest", "migrate"); err != nil {
+		return err
+	}
+	if _, err := l.stack.Command(ctx, "aggregate", "kpi"); err != nil {
+		return err
+	}
+	file := filepath.Join(l.stack.config.Dir, "consumers.csv")
+	if err := os.WriteFile(file, []byte(l.feed.ConsumersCSV(l.until.Add(-DemoHistory().Length))), 0o600); err != nil {
+		return err
+	}
+	_, err := l.stack.Command(ctx, "ingest", "import", "consumers", file)
+	return err
 }
 
 // Live sends live traffic until ctx is done, beginning where the history

@@ -192,12 +192,12 @@ func (s *Stack) writeSettings() error {
 	overrides := map[string]any{
 		"kafka": map[string]any{"brokers": []string{s.Broker.Addr}},
 		"clickhouse": map[string]any{
-			"address": s.Engine.Addr, "database": "gatewatch", "username": s.Engine.Username, "password_file": password,
+			"address": s.Engine.Addr, "http_address": s.Engine.HTTPAddr, "database": "gatewatch", "username": s.Engine.Username, "password_file": password,
 		},
 		"ingest": map[string]any{
 			"listen": s.Ingest, "start": "earliest", "pepper_file": filepath.Join(c.Dir, "pepper"),
 		},
-		"aggregate": map[string]any{"listen": s.Aggregate},
+		"aggregate": map[string]any{"listen": s.Aggregate, "kpi": filepath.Join(c.Root, "deploy/kpi")},
 		"alert": map[string]any{
 			"listen": s.Alert, "slos": filepath.Join(c.Root, "deploy/slo"), "catalog": filepath.Join(c.Root, "deploy/catalog"),
 		},

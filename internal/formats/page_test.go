@@ -32,7 +32,9 @@ messages tell the format; two formats that read them differently are named, not 
 
 A topic of format ` + "`key_events`" + ` holds events about API keys:
 ` + "`{\"event\":\"created\",\"key\":\"…\",\"consumer\":\"acme\",\"plan\":\"gold\",\"tier\":\"1\",\"owner\":\"…\",\"time\":\"2026-01-31T12:00:00Z\"}`" + `,
-event one of created, updated, revoked; key_id instead of key; what is left out stays as it was. The same
+event one of created, updated, revoked; key_id instead of key; what is left out stays as it was. An event of a
+consumer as a whole leaves key and key_id out. ` + "`{\"event\":\"renamed\",\"consumer\":\"acme-corp\",\"former\":\"acme\"}`" + ` gives a consumer a new
+name, or makes it part of another one; what it did before counts for that. The same
 names are the columns of the CSV file for ` + "`gatewatch-ingest import consumers`" + `.
 `)
 	b.WriteString("\n## Access logs\n")

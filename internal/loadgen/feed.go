@@ -47,6 +47,7 @@ func (f *Feed) Busiest(n int) []int { return slices.Clone(f.gen.order[:n]) }
 // them with the time at which they are sent, as an import of old logs is. progress
 // is told now and then how many requests have been made and up to when.
 func (f *Feed) History(ctx context.Context, from, to, spansFrom time.Time, perSecond float64, progress func(requests int64, until time.Time)) error {
+	f.gen.newcomers(from, to)
 	w, err := f.newWriter(ctx, spansFrom.UnixMilli())
 	if err != nil {
 		return err

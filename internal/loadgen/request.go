@@ -163,6 +163,7 @@ type Generator struct {
 	zipf      *rand.Zipf
 	order     []int // key by rank
 	scenarios []Scenario
+	joined    map[int]newcomer // by key
 	q         Request
 }
 
@@ -230,6 +231,7 @@ func (g *Generator) fill(ms int64, load float64) bool {
 	}
 	q := &g.q
 	q.outcome = g.draw(route)
+	g.present(q)
 	upstream := math.Exp(r.NormFloat64()*route.Sigma) * route.MedianMS * (0.85 + 0.2*load)
 	for i := range g.scenarios {
 		sc := &g.scenarios[i]

@@ -95,6 +95,7 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "hostname", Field: field.Node},
 	{Path: "region", Field: field.Region},
 	{Path: "api_version", Field: field.APIVersion},
+	{Path: "amount", Field: field.Amount},
 }
 
 const (

@@ -56,6 +56,7 @@ const (
 	Node
 	Region
 	APIVersion
+	Amount // what the call is worth, in units of a currency that the log doesn't say
 	count
 )
 
@@ -65,7 +66,7 @@ var fieldNames = [count]string{
 	"host", "authority", "protocol", "status", "request_bytes", "response_bytes",
 	"latency_ms", "upstream_latency_ms", "upstream_response_ms", "gateway_latency_ms", "service", "route", "upstream_addr", "upstream_port", "upstream_status",
 	"response_flags", "response_details", "tries", "user_agent", "referer", "request_id", "trace_id", "span_id", "traceparent", "trace_context", "datadog_trace_id", "datadog_span_id",
-	"x_forwarded_for", "consumer", "client_subject", "plan", "api_key", "node", "region", "api_version",
+	"x_forwarded_for", "consumer", "client_subject", "plan", "api_key", "node", "region", "api_version", "amount",
 }
 
 func (f Field) String() string { return fieldNames[f] }

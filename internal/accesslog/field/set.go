@@ -117,6 +117,8 @@ func (w *Setter) assign(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 		return setInt(r, s, e)
 	case RequestBytes, ResponseBytes:
 		return setSize(r, s, e)
+	case Amount:
+		return setAmount(s, e)
 	case Latency, UpstreamLatency, UpstreamHeaders, GatewayLatency:
 		return setDuration(r, s, e)
 	case ClientIP:
@@ -352,6 +354,16 @@ func setSize(r *Rule, s string, e *accesslog.Entry) (bool, error) {
 	} else {
 		e.ResponseBytes = accesslog.Some(n)
 	}
+	return true, nil
+}
+
+// setAmount reads a decimal number; a negative one, a refund, is as good as any.
+func setAmount(s string, e *accesslog.Entry) (bool, error) {
+	n, ok := accesslog.ParseDecimal(s, 6)
+	if !ok {
+		return false, bad(accesslog.ReasonBadNumber, Amount)
+	}
+	e.Amount = accesslog.Some(n)
 	return true, nil
 }
 

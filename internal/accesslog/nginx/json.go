@@ -79,6 +79,7 @@ var jsonRules = []jsonlog.Rule{
 	{Path: "hostname", Field: field.Node},
 	{Path: "region", Field: field.Region},
 	{Path: "api_version", Field: field.APIVersion},
+	{Path: "amount", Field: field.Amount},
 }
 
 // Variables returns the rules of nginx's variables, for gateways that build on nginx.

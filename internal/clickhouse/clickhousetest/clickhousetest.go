@@ -57,7 +57,7 @@ func Config(t testing.TB) clickhouse.Config {
 		if e.err != nil {
 			t.Fatalf("start ClickHouse: %v", e.err)
 		}
-		c.Address, c.Username = e.server.Addr, e.server.Username
+		c.Address, c.HTTPAddress, c.Username = e.server.Addr, e.server.HTTPAddr, e.server.Username
 		c.PasswordFile = filepath.Join(t.TempDir(), "password")
 		if err := os.WriteFile(c.PasswordFile, []byte(e.server.Password), 0o600); err != nil {
 			t.Fatal(err)

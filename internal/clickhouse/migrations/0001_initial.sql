@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.access_log (
     gateway_latency_us  Nullable(UInt64) CODEC(GCD, T64, ZSTD(1)),
     bytes_in         Nullable(UInt64) CODEC(T64, ZSTD(1)),
     bytes_out        Nullable(UInt64) CODEC(T64, ZSTD(1)),
+    amount           Nullable(Int64) COMMENT 'what the call is worth, in millionths' CODEC(T64, ZSTD(1)),
     upstream         LowCardinality(String) CODEC(ZSTD(1)),
     upstream_status  UInt16 CODEC(T64, ZSTD(1)),
     node             LowCardinality(String) CODEC(ZSTD(1)),

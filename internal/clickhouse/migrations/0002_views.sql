@@ -58,7 +58,7 @@ CREATE OR REPLACE VIEW {{database}}.v_access_log AS
 SELECT
     ts, tenant, environment, service, route, method, host, path, query, protocol, status,
     error_class, responder, upstream_reached, error_evidence, flags, tries,
-    latency_us, upstream_latency_us, gateway_latency_us, bytes_in, bytes_out,
+    latency_us, upstream_latency_us, gateway_latency_us, bytes_in, bytes_out, amount,
     upstream, upstream_status, node, region, api_version, consumer, plan, lower(hex(l.key_id)) AS key_id,
     client_ip, user_agent, referer,
     if(l.request_id = '' AND l.trace_id != toFixedString('', 16), lower(hex(l.trace_id)), l.request_id) AS request_id, lower(hex(l.trace_id)) AS trace_id, lower(hex(l.span_id)) AS span_id,

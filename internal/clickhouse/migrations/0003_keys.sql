@@ -10,8 +10,9 @@ CREATE TABLE IF NOT EXISTS {{database}}.key_event (
     tenant           LowCardinality(String) CODEC(ZSTD(1)),
     environment      LowCardinality(String) CODEC(ZSTD(1)),
     key_id           FixedString(16) COMMENT 'keyed hash, as in access_log' CODEC(NONE),
-    action           Enum8('unspecified'=0,'created'=1,'updated'=2,'revoked'=3) CODEC(ZSTD(1)),
+    action           Enum8('unspecified'=0,'created'=1,'updated'=2,'revoked'=3,'renamed'=4) CODEC(ZSTD(1)),
     consumer         LowCardinality(String) CODEC(ZSTD(1)),
+    former           LowCardinality(String) COMMENT 'of a renaming: the name before' CODEC(ZSTD(1)),
     plan             LowCardinality(String) CODEC(ZSTD(1)),
     tier             LowCardinality(String) CODEC(ZSTD(1)),
     owner            LowCardinality(String) CODEC(ZSTD(1))
@@ -20,7 +21,7 @@ ORDER BY (tenant, key_id, time)
 SETTINGS non_replicated_deduplication_window = 10000;
 
 CREATE OR REPLACE VIEW {{database}}.v_key_event AS
-SELECT time, tenant, environment, lower(hex(k.key_id)) AS key_id, action, consumer, plan, tier, owner, topic, kafka_partition, kafka_offset, kafka_time
+SELECT time, tenant, environment, lower(hex(k.key_id)) AS key_id, action, consumer, former, plan, tier, owner, topic, kafka_partition, kafka_offset, kafka_time
 FROM {{database}}.key_event AS k;
 
 -- A row a key: what its events say last, and since when it is what it is.

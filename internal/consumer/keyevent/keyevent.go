@@ -19,10 +19,11 @@ import (
 
 // message is an event as JSON.
 type message struct {
-	Event    string `json:"event"`  // created, updated or revoked
+	Event    string `json:"event"`  // created, updated, revoked or renamed
 	Key      string `json:"key"`    // the key itself, or
 	KeyID    string `json:"key_id"` // its id, 32 hexadecimal digits as `ingest decode` prints them
 	Consumer string `json:"consumer"`
+	Former   string `json:"former"` // of renamed: the consumer's name before
 	Plan     string `json:"plan"`
 	Tier     string `json:"tier"`
 	Owner    string `json:"owner"`
@@ -55,10 +56,10 @@ func Decode(msg []byte) ([]consumer.Event, error) {
 }
 
 func (m *message) event() (consumer.Event, error) {
-	e := consumer.Event{Key: m.Key, Consumer: m.Consumer, Plan: m.Plan, Tier: m.Tier, Owner: m.Owner}
+	e := consumer.Event{Key: m.Key, Consumer: m.Consumer, Former: m.Former, Plan: m.Plan, Tier: m.Tier, Owner: m.Owner}
 	var ok bool
 	if e.Action, ok = consumer.ParseAction(m.Event); !ok {
-		return e, &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Detail: "event is not created, updated or revoked"}
+		return e, &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Detail: "event is not created, updated, revoked or renamed"}
 	}
 	if m.KeyID != "" {
 		b, err := hex.DecodeString(m.KeyID)
@@ -77,12 +78,15 @@ func (m *message) event() (consumer.Event, error) {
 	if m.Key == "" && m.KeyID == "" && m.Consumer == "" {
 		return e, &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Detail: "neither key nor key_id nor consumer"}
 	}
+	if (e.Action == consumer.Renamed) != (m.Former != "") || e.Action == consumer.Renamed && (m.Consumer == "" || m.Consumer == m.Former) {
+		return e, &accesslog.ParseError{Reason: accesslog.ReasonWrongFormat, Detail: "renamed goes with consumer and former, which differ"}
+	}
 	return e, nil
 }
 
 // Columns are those that a CSV file can have; its first line says which and in which order.
 func Columns() []string {
-	return []string{"event", "key", "key_id", "consumer", "plan", "tier", "owner", "time"}
+	return []string{"event", "key", "key_id", "consumer", "former", "plan", "tier", "owner", "time"}
 }
 
 // ReadCSV reads the events of a CSV file (RFC 4180). Without a column event
@@ -136,6 +140,8 @@ func (m *message) field(name string) *string {
 		return &m.KeyID
 	case "consumer":
 		return &m.Consumer
+	case "former":
+		return &m.Former
 	case "plan":
 		return &m.Plan
 	case "tier":

@@ -140,6 +140,9 @@ func history(ctx context.Context, s *screen, stack *devstack.Stack, load *devsta
 	n, sent := load.Account.Requests(), time.Since(begin)
 	s.printf("  %s %-18s %6.2f s  %d requests and %d spans of 35 days in Kafka\n",
 		s.paint(green, "ready"), "history", sent.Seconds(), n, load.Account.Spans())
+	if err := load.Announce(ctx); err != nil {
+		return err
+	}
 	if err := stack.Run(ctx, "ingest", "aggregate"); err != nil {
 		return err
 	}
@@ -160,6 +163,7 @@ func addresses(s *screen, stack *devstack.Stack) {
   metrics       http://%s/metrics (ingest), http://%s/metrics (aggregate),
                 http://%s/metrics (alert), http://%[7]s/runbooks/slo-burn
   settings      %s
+  product       bin/aggregate report digest --config %[8]s
 `, stack.Alertmanager.URL, stack.Engine.HTTPAddr, stack.Engine.Username, stack.Engine.Password,
 		stack.Ingest, stack.Aggregate, stack.Alert, stack.Settings)
 	if dir, err := stack.WriteGrafana(); err == nil {

@@ -1,0 +1,240 @@
+// Command kpibench measures what the product reports take at a given number of
+// calls and keys: seconds of each report over 30 days, and bytes of the rollups
+// by key against those of the raw rows. The calls are made inside of a real
+// ClickHouse. The last line is JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gatewatch/internal/clickhouse"
+	"gatewatch/internal/devstack"
+	"gatewatch/internal/devstack/engine"
+	"gatewatch/internal/devstack/leash"
+)
+
+func main() {
+	leash.Main()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kpibench:", err)
+		os.Exit(1)
+	}
+}
+
+// result is the last line.
+type result struct {
+	Rows    int64              `json:"rows"`
+	Keys    int                `json:"keys"`
+	Slowest float64            `json:"slowest_report_s"`
+	Reports map[string]float64 `json:"reports_s"` // median of three
+	// Share is the bytes of all rollups by key, of the same 30 days, against those of access_log.
+	Share  float64            `json:"key_rollup_share"`
+	Shares map[string]float64 `json:"shares"`
+	Bytes  float64            `json:"raw_bytes_per_row"`
+	Insert float64            `json:"engine_us_per_row"` // raw rows and all rollups
+	Runs   float64            `json:"workflow_pass_s"`   // the first one, over all calls
+}
+
+// days is the length of what is stored.
+const days = 30
+
+func run(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("kpibench", flag.ContinueOnError)
+	rows := fs.Int64("rows", 50_000_000, "raw rows to store")
+	keys := fs.Int("keys", 5000, "keys that call")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "gatewatch-kpibench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, result: result{Rows: *rows, Keys: *keys, Reports: map[string]float64{}, Shares: map[string]float64{}}}
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	defer b.stop()
+	if err := b.fill(ctx); err != nil {
+		return err
+	}
+	if err := b.sizes(ctx); err != nil {
+		return err
+	}
+	if err := b.reports(ctx); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(b.result)
+}
+
+type bench struct {
+	dir, bin, settings string
+	engine             *engine.Server
+	conn               *clickhouse.Conn
+	result             result
+}
+
+func (b *bench) start(ctx context.Context) error {
+	wd, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	root, err := devstack.Root(wd)
+	if err != nil {
+		return err
+	}
+	b.bin = filepath.Join(b.dir, "aggregate")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/aggregate")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build aggregate: %w\n%s", err, out)
+	}
+	if b.engine, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(b.dir, "engine"), Log: os.Stderr}); err != nil {
+		return err
+	}
+	c := clickhouse.DefaultConfig()
+	c.Address, c.Username, c.PasswordFile = b.engine.Addr, b.engine.Username, filepath.Join(b.dir, "password")
+	if err := os.WriteFile(c.PasswordFile, []byte(b.engine.Password), 0o600); err != nil {
+		return err
+	}
+	b.settings = filepath.Join(b.dir, "gatewatch.yaml")
+	text := fmt.Sprintf("kafka: {brokers: [127.0.0.1:1], topics: [{name: access, format: nginx_json}]}\nclickhouse: {address: %q, username: %q, password_file: password}\naggregate: {kpi: %q}\nalert: {default_owner: platform, catalog: %q}\n",
+		c.Address, c.Username, filepath.Join(root, "deploy", "kpi"), filepath.Join(root, "deploy", "catalog"))
+	if err := os.WriteFile(b.settings, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if b.conn, err = clickhouse.Open(c); err != nil {
+		return err
+	}
+	if _, err = b.conn.Migrate(ctx); err != nil {
+		return err
+	}
+	_, err = b.aggregate(ctx, "kpi")
+	return err
+}
+
+func (b *bench) stop() {
+	if b.conn != nil {
+		_ = b.conn.Close()
+	}
+	if b.engine != nil {
+		_ = b.engine.Stop(5 * time.Second)
+	}
+}
+
+func (b *bench) aggregate(ctx context.Context, args ...string) (time.Duration, error) {
+	began := time.Now()
+	out, err := exec.CommandContext(ctx, b.bin, append(args, "--config", b.settings)...).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("aggregate %v: %w\n%s", args, err, out)
+	}
+	return time.Since(began), nil
+}
+
+// eventsSQL announces the keys, some of them twice (rotated), and changes some plans.
+const eventsSQL = `INSERT INTO key_event (time, kafka_time, topic, kafka_offset, key_id, action, consumer, plan, tier, owner)
+SELECT now() - INTERVAL 40 DAY + toIntervalSecond(intHash32(number) %% 3000000) AS time, time, 'keys', number, reinterpretAsFixedString(sipHash128(number)) AS key_id, 'created' AS action,
+	concat('c-', toString(if(number %% 20 = 19, number - 1, number))) AS consumer, ['free', 'free', 'basic', 'pro', 'enterprise'][number %% 5 + 1] AS plan, if(number %% 5 > 2, 'gold', '') AS tier, concat(consumer, '@example.com') AS owner
+FROM numbers(%[1]d)
+UNION ALL
+SELECT now() - toIntervalSecond(intHash32(number) %% 2500000) AS time, time, 'keys', %[1]d + number, reinterpretAsFixedString(sipHash128(number * 40)), 'updated', '', 'pro', '', '' FROM numbers(%[2]d)`
+
+// callsSQL makes a block of calls: few keys make most of them, at all routes of a
+// shop, with day and night.
+const callsSQL = `INSERT INTO access_log (ts, kafka_time, topic, kafka_partition, kafka_offset, service, route, method, path, protocol, status, error_class, responder, latency_us, upstream_latency_us, bytes_in, bytes_out,
+	upstream, node, region, api_version, key_id, client_ip, user_agent)
+WITH intHash64(number * 7 + 1) AS a, intHash64(number * 11 + 3) AS b, intHash64(number * 13 + 5) AS c,
+	(a %% 1000000) / 1e6 AS u, toUInt64(%[3]d * (exp2(u * u * 6) - 1) / 63) AS key,
+	['catalog', 'catalog', 'catalog', 'orders', 'orders', 'orders', 'payments', 'users', 'shipping', 'orders', 'orders', 'payments', 'shipping', 'shipping'] AS services,
+	['/v1/products/{id}', '/v1/search', '/v2/products/{id}', '/v1/orders/{id}', '/v1/orders', '/v2/orders/{id}', '/v1/charges/{id}', '/v1/users/{id}', '/v1/shipments/{id}', '/v1/carts', '/v1/carts/{id}/items', '/v1/charges', '/v1/rates', '/v1/labels'] AS routes,
+	toUInt64(pow((b %% 10000) / 1e4, 2) * 14) + 1 AS r,
+	c %% 1000 AS e, multiIf(e < 12, 404, e < 20, 400, e < 26, 401, e < 29, 500, e < 31, 504, e < 35, 429, r > 9, 201, 200) AS code
+SELECT toDateTime64(now(), 6) - toIntervalMicrosecond(toInt64((1 - number / %[4]d + 0.00002 * (b %% 1000) / 1000) * %[5]d * 86400e6)) AS ts, ts, 'access', 0, number, services[r], routes[r], if(r > 9, 'POST', 'GET'), routes[r], 'HTTP/1.1', code,
+	multiIf(e < 12, 'client_not_found', e < 20, 'client_bad_request', e < 26, 'client_auth', e < 29, 'upstream_5xx', e < 31, 'upstream_timeout', e < 35, 'client_quota', 'none'),
+	if(e < 35, 'client', 'upstream'), toUInt64(exp2(12 + 6 * (c %% 4096) / 4096)) AS us, us * 9 / 10, 400 + c %% 300, 900 + a %% 4000,
+	concat(services[r], '-', toString(a %% 3)), concat('gw-', toString(b %% 3)), 'eu-west-1', substring(routes[r], 2, 2), reinterpretAsFixedString(sipHash128(least(key, %[3]d - 1))), toIPv6('::'), 'sdk/1.0'
+FROM numbers(%[1]d, %[2]d)`
+
+// block is how many rows are stored at once, as by ingest when it catches up.
+const block = 1_000_000
+
+func (b *bench) fill(ctx context.Context) error {
+	if err := b.conn.Exec(ctx, fmt.Sprintf(eventsSQL, b.result.Keys, b.result.Keys/40)); err != nil {
+		return fmt.Errorf("store key events: %w", err)
+	}
+	before := devstack.CPU(b.engine.PID())
+	for n := int64(0); n < b.result.Rows; n += block {
+		sql := fmt.Sprintf(callsSQL, n, min(block, b.result.Rows-n), b.result.Keys, b.result.Rows, days)
+		if err := b.conn.Exec(ctx, sql+" SETTINGS max_insert_block_size = 1000000, max_block_size = 1000000, min_insert_block_size_rows = 1000000, max_partitions_per_insert_block = 0"); err != nil {
+			return fmt.Errorf("store calls: %w", err)
+		}
+		fmt.Fprintf(os.Stderr, "\r%d of %d rows ", min(n+block, b.result.Rows), b.result.Rows)
+	}
+	fmt.Fprintln(os.Stderr)
+	b.result.Insert = float64((devstack.CPU(b.engine.PID()) - before).Microseconds()) / float64(b.result.Rows)
+	took, err := b.aggregate(ctx, "kpi")
+	b.result.Runs = took.Seconds()
+	return err
+}
+
+// keyTables are the rollups that have a row a key.
+var keyTables = [...]string{"key_1m", "key_1h", "key_1d", "usage_1d", "workflow_call", "workflow_run"}
+
+func (b *bench) sizes(ctx context.Context) error {
+	raw := 0.0
+	for _, table := range append([]string{"access_log"}, keyTables[:]...) {
+		if err := b.conn.Exec(ctx, "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
+			return fmt.Errorf("merge %s: %w", table, err)
+		}
+		var rows, bytes uint64
+		if err := b.conn.QueryRow(ctx, "SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() AND active AND table = ?", table).Scan(&rows, &bytes); err != nil {
+			return fmt.Errorf("ask for the size of %s: %w", table, err)
+		}
+		if table == "access_log" {
+			raw = float64(bytes)
+			b.result.Bytes = raw / float64(rows)
+			fmt.Printf("%-14s %11d rows %6.1f MB %5.1f bytes a row\n", table, rows, raw/1e6, b.result.Bytes)
+			continue
+		}
+		share := float64(bytes) / raw
+		b.result.Shares[table] = share
+		b.result.Share += share
+		fmt.Printf("%-14s %11d rows %6.1f MB %5.1f bytes a row, %.2f %% of the raw rows\n", table, rows, float64(bytes)/1e6, float64(bytes)/float64(max(1, rows)), 100*share)
+	}
+	return nil
+}
+
+// questions are the reports that are timed.
+const questions = "usage signups first-call blockers retention funnel value quota deprecated sla inventory fixes digest"
+
+func (b *bench) reports(ctx context.Context) error {
+	for name := range strings.FieldsSeq(questions) {
+		var times []float64
+		for range 3 {
+			args := []string{"report", name, "--from", "30d", "--limit", "5"}
+			took, err := b.aggregate(ctx, args...)
+			if err != nil {
+				return err
+			}
+			times = append(times, took.Seconds())
+		}
+		median := max(min(times[0], times[1]), min(max(times[0], times[1]), times[2]))
+		b.result.Reports[name] = median
+		b.result.Slowest = max(b.result.Slowest, median)
+		fmt.Printf("%-12s %.2f s\n", name, median)
+	}
+	return nil
+}
