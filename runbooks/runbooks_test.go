@@ -91,6 +91,7 @@ func TestCommandsRun(t *testing.T) {
 		SELECT now64(6) - 1, now64(3), 'payments', '/v1/charges/{id}', 504, 'upstream_timeout', 'gateway', 10, 'pay-2:8080', 'c-1' FROM numbers(10)`); err != nil {
 		t.Fatal(err)
 	}
+	clickhousetest.Rollup(t, conn)
 	dir := t.TempDir()
 	settings := fmt.Sprintf("kafka: {brokers: [\"127.0.0.1:1\"], topics: [{name: a, format: nginx_json}]}\nclickhouse: {address: %q, database: %q, username: %q, password_file: %q}\n", c.Address, c.Database, c.Username, c.PasswordFile)
 	if err := os.WriteFile(filepath.Join(dir, "gatewatch.yaml"), []byte(settings), 0o600); err != nil {

@@ -50,6 +50,36 @@ func (k consumerKey) hash() uint64 {
 	return mix(h ^ binary.LittleEndian.Uint64(k.id[:]))
 }
 
+// edgeKey is a group of edge_1m.
+type edgeKey struct {
+	time                  uint32
+	service, region, node uint32
+	class                 int8
+}
+
+func (k edgeKey) window() uint32 { return k.time }
+
+func (k edgeKey) hash() uint64 {
+	h := mix(uint64(k.time)<<32 | uint64(k.service)<<8 | uint64(uint8(k.class)))
+	return mix(h ^ (uint64(k.region)<<32 | uint64(k.node)))
+}
+
+// usageKey is a group of usage_1d.
+type usageKey struct {
+	time                                      uint32
+	consumer, service, method, route, version uint32
+	id                                        [16]byte // of the API key
+	class                                     int8
+}
+
+func (k usageKey) window() uint32 { return k.time }
+
+func (k usageKey) hash() uint64 {
+	h := mix(uint64(k.time)<<32 | uint64(k.consumer)<<8 | uint64(uint8(k.class)))
+	h = mix(h ^ (uint64(k.service)<<48 | uint64(k.method)<<32 | uint64(k.route)))
+	return mix(h ^ binary.LittleEndian.Uint64(k.id[:]) ^ uint64(k.version))
+}
+
 // mix spreads a number over all bits (the finalizer of splitmix64).
 func mix(h uint64) uint64 {
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
@@ -99,7 +129,8 @@ func entrySums(e *accesslog.Entry) sums {
 }
 
 // A fold counts the requests of a block by window and dimensions: what the
-// block adds to one level. Its groups are numbered from 0.
+// block adds to one level. Its groups are numbered from 0. Buckets are those of
+// the latency histogram, or hours.
 type fold[K foldKey] struct {
 	seconds uint32 // of a window
 	keys    []K
@@ -150,14 +181,20 @@ func (f *fold[K]) grow() {
 	}
 }
 
+// noBucket is that of a request without a latency.
+const noBucket = 1<<16 - 1
+
 // add counts one request.
-func (f *fold[K]) add(k K, s *sums) {
+func (f *fold[K]) add(k K, s *sums, bucket uint16) {
 	g := f.group(k)
 	f.sums[g].add(s)
-	if s.timed > 0 {
-		f.buckets.add(g, histogram.Index(uint64(s.latency)), 1)
+	if bucket != noBucket {
+		f.buckets.add(g, bucket, 1)
 	}
 }
+
+// floor returns the start of the window that holds a second.
+func (f *fold[K]) floor(second uint32) uint32 { return second - second%f.seconds }
 
 // pour adds what f holds to a coarser level. floor makes its keys.
 func (f *fold[K]) pour(to *fold[K], floor func(k K, seconds uint32) K) {
@@ -169,7 +206,7 @@ func (f *fold[K]) pour(to *fold[K], floor func(k K, seconds uint32) K) {
 	f.buckets.each(func(g uint32, bucket uint16, n int64) { to.buckets.add(groups[g], bucket, n) })
 }
 
-// A tally counts by group and bucket of the latency histogram.
+// A tally counts by group and bucket.
 type tally struct {
 	keys   []uint64 // open addressing, a power of two: 1 + group<<16 + bucket, 0 is free
 	counts []int64
@@ -225,11 +262,13 @@ const (
 type rollups struct {
 	requests [3]*fold[requestKey]
 	keys     [3]*fold[consumerKey]
+	edges    *fold[edgeKey]
+	usage    *fold[usageKey]
 	levels   []*level // made by make
 }
 
 func newRollups() *rollups {
-	r := &rollups{}
+	r := &rollups{edges: newFold[edgeKey](time.Minute), usage: newFold[usageKey](24 * time.Hour)}
 	for i, width := range [...]time.Duration{10 * time.Second, time.Minute, time.Hour} {
 		r.requests[i] = newFold[requestKey](width)
 	}
@@ -244,6 +283,8 @@ func (r *rollups) reset() {
 		r.requests[i].reset()
 		r.keys[i].reset()
 	}
+	r.edges.reset()
+	r.usage.reset()
 	r.levels = nil
 }
 
@@ -251,7 +292,7 @@ func (r *rollups) bytes() (n int) {
 	for i := range r.requests {
 		n += r.requests[i].bytes() + r.keys[i].bytes()
 	}
-	return n
+	return n + r.edges.bytes() + r.usage.bytes()
 }
 
 // append counts the request that a's last row is.
@@ -262,11 +303,17 @@ func (r *rollups) append(a *accessRows, c ingest.Coordinates, e *accesslog.Entry
 	if age > lateFor10s {
 		f = r.requests[1]
 	}
-	second := uint32(s.first / 1e6)
+	second, class, bucket := uint32(s.first/1e6), int8(e.Outcome.Class), uint16(noBucket)
+	if s.timed > 0 {
+		bucket = histogram.Index(uint64(s.latency))
+	}
 	f.add(requestKey{
-		time: second - second%f.seconds, service: a.service.lastKey, route: a.route.lastKey, method: a.method.lastKey,
-		status: clamp16(e.Status), class: int8(e.Outcome.Class), responder: int8(e.Outcome.Responder),
-	}, &s)
+		time: f.floor(second), service: a.service.lastKey, route: a.route.lastKey, method: a.method.lastKey,
+		status: clamp16(e.Status), class: class, responder: int8(e.Outcome.Responder),
+	}, &s, bucket)
+	r.edges.add(edgeKey{
+		time: r.edges.floor(second), service: a.service.lastKey, region: a.region.lastKey, node: a.node.lastKey, class: class,
+	}, &s, bucket)
 	if e.Consumer.ID == "" && e.Consumer.KeyID == [16]byte{} {
 		return
 	}
@@ -275,9 +322,13 @@ func (r *rollups) append(a *accessRows, c ingest.Coordinates, e *accesslog.Entry
 		k = r.keys[1]
 	}
 	k.add(consumerKey{
-		time: second - second%k.seconds, consumer: a.consumer.lastKey, plan: a.plan.lastKey, service: a.service.lastKey,
-		id: e.Consumer.KeyID, class: int8(e.Outcome.Class),
-	}, &s)
+		time: k.floor(second), consumer: a.consumer.lastKey, plan: a.plan.lastKey, service: a.service.lastKey,
+		id: e.Consumer.KeyID, class: class,
+	}, &s, bucket)
+	r.usage.add(usageKey{
+		time: r.usage.floor(second), consumer: a.consumer.lastKey, service: a.service.lastKey, method: a.method.lastKey,
+		route: a.route.lastKey, version: a.apiVersion.lastKey, id: e.Consumer.KeyID, class: class,
+	}, &s, uint16(second%(24*3600)/3600))
 }
 
 // make returns the rows for each level that has some. It may be called again.
@@ -305,6 +356,12 @@ func (r *rollups) make(topic *ingest.TopicConfig, a *accessRows) []*level {
 		if f := r.keys[i]; len(f.keys) > 0 {
 			r.levels = append(r.levels, keyLevel(name, topic, a, f))
 		}
+	}
+	if len(r.edges.keys) > 0 {
+		r.levels = append(r.levels, edgeLevel("edge_1m", topic, a, r.edges))
+	}
+	if len(r.usage.keys) > 0 {
+		r.levels = append(r.levels, usageLevel("usage_1d", topic, a, r.usage))
 	}
 	return r.levels
 }

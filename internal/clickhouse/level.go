@@ -18,25 +18,40 @@ func newLevel[K foldKey](name string, topic *ingest.TopicConfig, f *fold[K]) *le
 	t := &l.table
 	start := add(t, "time", &proto.ColDateTime{Location: time.UTC})
 	tenant, environment := t.dictionary("tenant"), t.dictionary("environment")
-	requests, bytesIn, bytesOut := t.int64("requests"), t.int64("bytes_in"), t.int64("bytes_out")
-	timed, latency := t.int64("timed"), t.int64("latency_us_sum")
+	requests := t.int64("requests")
 	for g, k := range f.keys {
-		s := &f.sums[g]
 		start.AppendRaw(proto.DateTime(k.window()))
 		tenant.append(topic.Tenant)
 		environment.append(topic.Environment)
-		requests.Append(s.requests)
+		requests.Append(f.sums[g].requests)
+	}
+	return l
+}
+
+// addLatency adds the latency's histogram and how many requests are in it.
+func addLatency[K foldKey](l *level, f *fold[K]) {
+	timed := l.int64("timed")
+	for g := range f.keys {
+		timed.Append(f.sums[g].timed)
+	}
+	add(&l.table, "latency_hist", newCounts(&f.buckets, len(f.keys)))
+}
+
+// addAmounts adds bytes and the sum of latency.
+func addAmounts[K foldKey](l *level, f *fold[K]) {
+	bytesIn, bytesOut, latency := l.int64("bytes_in"), l.int64("bytes_out"), l.int64("latency_us_sum")
+	for g := range f.keys {
+		s := &f.sums[g]
 		bytesIn.Append(s.bytesIn)
 		bytesOut.Append(s.bytesOut)
-		timed.Append(s.timed)
 		latency.Append(s.latency)
 	}
-	add(t, "latency_hist", newCounts(&f.buckets, len(f.keys)))
-	return l
 }
 
 func requestLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[requestKey]) *level {
 	l := newLevel(name, topic, f)
+	addLatency(l, f)
+	addAmounts(l, f)
 	t := &l.table
 	service, route, method := t.dictionary("service"), t.dictionary("route"), t.dictionary("method")
 	status := t.uint16("status")
@@ -61,6 +76,8 @@ func requestLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold
 
 func keyLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[consumerKey]) *level {
 	l := newLevel(name, topic, f)
+	addLatency(l, f)
+	addAmounts(l, f)
 	t := &l.table
 	id := add(t, "key_id", new(proto.ColFixedStr16))
 	consumer, plan, service := t.dictionary("consumer"), t.dictionary("plan"), t.dictionary("service")
@@ -79,7 +96,41 @@ func keyLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[con
 	return l
 }
 
-// counts is a Map(UInt16, Int64) column: a histogram a row.
+func edgeLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[edgeKey]) *level {
+	l := newLevel(name, topic, f)
+	addLatency(l, f)
+	service, region, node := l.dictionary("service"), l.dictionary("region"), l.dictionary("node")
+	class := l.enum("error_class", enumType(accesslog.ErrorClasses()))
+	for _, k := range f.keys {
+		service.append(a.service.value(k.service))
+		region.append(a.region.value(k.region))
+		node.append(a.node.value(k.node))
+		class.Append(k.class)
+	}
+	return l
+}
+
+func usageLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[usageKey]) *level {
+	l := newLevel(name, topic, f)
+	id := add(&l.table, "key_id", new(proto.ColFixedStr16))
+	consumer, service, method := l.dictionary("consumer"), l.dictionary("service"), l.dictionary("method")
+	route, version := l.dictionary("route"), l.dictionary("api_version")
+	class := l.enum("error_class", enumType(accesslog.ErrorClasses()))
+	for _, k := range f.keys {
+		id.Append(k.id)
+		consumer.append(a.consumer.value(k.consumer))
+		service.append(a.service.value(k.service))
+		method.append(a.method.value(k.method))
+		route.append(a.route.value(k.route))
+		version.append(a.apiVersion.value(k.version))
+		class.Append(k.class)
+	}
+	hours := newCounts(&f.buckets, len(f.keys))
+	add(&l.table, "hours", hours)
+	return l
+}
+
+// counts is a Map(UInt16, Int64) column: a histogram a row, or calls by hour.
 type counts struct {
 	offsets proto.ColUInt64
 	buckets proto.ColUInt16

@@ -17,7 +17,7 @@ import (
 
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/devstack/engine"
-	"gatewatch/internal/rollup"
+	"gatewatch/internal/devstack/rollupfill"
 )
 
 // shared is the engine of this test process and what starting it said.
@@ -91,29 +91,11 @@ func New(t testing.TB) (*clickhouse.Conn, clickhouse.Config) {
 	return conn, c
 }
 
-// Rollup adds to all levels what they lack of the raw rows, for tests that write
-// raw rows by SQL instead of through ingest, which fills the levels too.
+// Rollup adds all raw rows to all levels, for tests that write raw rows by SQL
+// instead of through ingest, which fills the levels too.
 func Rollup(t testing.TB, conn *clickhouse.Conn) {
 	t.Helper()
-	var from, to time.Time
-	if err := conn.QueryRow(t.Context(), "SELECT min(ts), max(ts) FROM access_log").Scan(&from, &to); err != nil {
-		t.Fatalf("ask for the time of raw rows: %v", err)
-	}
-	from, to = rollup.Grain1d.Window(from).Start, rollup.Grain1d.Window(to).End()
-	for _, l := range []rollup.Level{
-		{Name: "request_10s", Grain: rollup.Grain10s},
-		{Name: "request_1m", Grain: rollup.Grain1m},
-		{Name: "request_1h", Grain: rollup.Grain1h},
-		{Name: "key_1m", Grain: rollup.Grain1m},
-		{Name: "key_1h", Grain: rollup.Grain1h},
-		{Name: "key_1d", Grain: rollup.Grain1d},
-	} {
-		d, err := conn.Difference(t.Context(), l, from, to)
-		if err == nil {
-			err = conn.Correct(t.Context(), d, "test:"+d.Hash())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := rollupfill.FillAll(t.Context(), conn); err != nil {
+		t.Fatal(err)
 	}
 }

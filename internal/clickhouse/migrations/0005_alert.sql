@@ -50,21 +50,6 @@ ORDER BY (service, time, region, node, error_class, tenant, environment)
 TTL time + INTERVAL 100 DAY
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.edge_1m_view TO {{database}}.edge_1m AS
-SELECT
-    time, tenant, environment, service, region, node, error_class,
-    sum(n) AS requests, sumIf(n, bucket != 65535) AS timed,
-    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist
-FROM (
-    SELECT
-        toDateTime(toStartOfMinute(ts), 'UTC') AS time, tenant, environment, service, region, node, error_class,
-        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
-        toInt64(count()) AS n
-    FROM {{database}}.access_log
-    GROUP BY time, tenant, environment, service, region, node, error_class, bucket
-)
-GROUP BY time, tenant, environment, service, region, node, error_class;
-
 CREATE OR REPLACE VIEW {{database}}.v_alert_event AS SELECT * FROM {{database}}.alert_event FINAL;
 
 CREATE OR REPLACE VIEW {{database}}.v_alert_note AS SELECT * FROM {{database}}.alert_note;

@@ -17,25 +17,11 @@ CREATE TABLE IF NOT EXISTS {{database}}.usage_1d (
     api_version    LowCardinality(String) CODEC(ZSTD(1)),
     error_class    {{error_class}} CODEC(ZSTD(1)),
     requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    hours          SimpleAggregateFunction(sumMap, Map(UInt8, Int64)) COMMENT 'hour of the UTC day to requests' CODEC(ZSTD(1))
+    hours          SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'hour of the UTC day to requests' CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (key_id, consumer, service, route, method, api_version, error_class, time, tenant, environment)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.usage_1d_view TO {{database}}.usage_1d AS
-SELECT
-    toDateTime(day, 'UTC') AS time, tenant, environment, key_id, consumer, service, method, route, api_version, error_class,
-    sum(n) AS requests, mapFromArrays(groupArray(hour), groupArray(n)) AS hours
-FROM (
-    SELECT
-        toStartOfDay(ts) AS day, toHour(ts) AS hour, tenant, environment, key_id, consumer, service, method, route, api_version, error_class,
-        toInt64(count()) AS n
-    FROM {{database}}.access_log
-    WHERE consumer != '' OR key_id != toFixedString('', 16)
-    GROUP BY day, hour, tenant, environment, key_id, consumer, service, method, route, api_version, error_class
-)
-GROUP BY day, tenant, environment, key_id, consumer, service, method, route, api_version, error_class;
 
 -- The routes of declared workflows, without the names of parameters, as aggregate publishes them.
 CREATE TABLE IF NOT EXISTS {{database}}.workflow_route (

@@ -19,6 +19,7 @@ import (
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/devstack"
 	"gatewatch/internal/devstack/engine"
+	"gatewatch/internal/devstack/rollupfill"
 	"gatewatch/internal/devstack/leash"
 )
 
@@ -184,6 +185,9 @@ func (b *bench) fill(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "\r%d of %d rows ", min(n+block, b.result.Rows), b.result.Rows)
 	}
 	fmt.Fprintln(os.Stderr)
+	if err := rollupfill.FillAll(ctx, b.conn); err != nil {
+		return err
+	}
 	b.result.Insert = float64((devstack.CPU(b.engine.PID()) - before).Microseconds()) / float64(b.result.Rows)
 	took, err := b.aggregate(ctx, "kpi")
 	b.result.Runs = took.Seconds()
