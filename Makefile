@@ -10,12 +10,13 @@ SCALE ?= 1
 BROKERS ?= kfake,kafka
 KEYS ?= 5000
 CONSUMERS ?= 2000
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness eval-aggregate e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: need-go need-node build ## the whole path with traffic, an outage and its page (DEMO_SECONDS=120, LOG=access.log.gz, FORMAT=nginx_combined)
 	@DEMO_SECONDS='$(DEMO_SECONDS)' LOG='$(LOG)' FORMAT='$(FORMAT)' go run ./internal/devtools/devstack
@@ -81,6 +82,15 @@ bench-kpi: need-go need-node engine ## seconds of each product report and bytes 
 
 eval-kpi: need-go need-node engine ## every product figure against brute force over what was generated; blockers, forecasts (CONSUMERS=2000)
 	@go run ./internal/devtools/kpieval --consumers '$(CONSUMERS)'
+
+eval-aggregate: need-go need-node engine ## are explanations right? labelled incidents through the whole path (SEED=1)
+	@go run ./internal/devtools/evalaggregate --seed '$(SEED)'
+
+bench-aggregate: need-go need-node engine ## what questions cost on a large store, bytes and CPU of rollups (ROWS=50000000)
+	@go run ./internal/devtools/aggregatebench --rows '$(or $(ROWS),50000000)'
+
+bench-freshness: need-go need-node engine ## from Kafka's timestamp to v_request_10s, at half of the maximum rate
+	@go run ./internal/devtools/freshnessbench
 
 fuzz: need-go ## every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \

@@ -104,6 +104,11 @@ func backfill(ctx context.Context, env *daemon.Env, r *reporter, from, to time.T
 	if err != nil {
 		return nil, err
 	}
+	if !dryRun {
+		if err := r.recompute(ctx, env, from, to); err != nil {
+			return nil, err
+		}
+	}
 	res := &backfillResult{
 		Schema: "gatewatch/backfill/v1", From: from, To: to, DryRun: dryRun, Ranges: p.Ranges, Corrected: p.Corrected,
 		Lacked: p.Lacked, Extra: p.Extra, Unsettled: p.Unsettled, CompleteUntil: *complete.CompleteUntil, FinalUntil: *complete.FinalUntil, Provisional: complete.Provisional,
@@ -112,6 +117,22 @@ func backfill(ctx context.Context, env *daemon.Env, r *reporter, from, to time.T
 		res.Unsettled = []string{}
 	}
 	return res, nil
+}
+
+// recompute computes the windows of layers, dimensions and what is unusual again.
+func (r *reporter) recompute(ctx context.Context, env *daemon.Env, from, to time.Time) error {
+	w := aggregate.Windows{
+		Store: r.store, Derivations: aggregate.Derivations(), Now: func() time.Time { return r.now },
+		Keep: map[string]time.Duration{"access_log": r.conf.Retention.AccessLog, "span": r.conf.Retention.Span},
+	}
+	return w.Recompute(ctx, from, to, func(done, all int) {
+		if daemon.IsTerminal(env.Stderr) {
+			fmt.Fprintf(env.Stderr, "\r%s %d of %d parts of derived tables ", bars(float64(done)/float64(all), barWidth), done, all)
+			if done == all {
+				fmt.Fprintln(env.Stderr)
+			}
+		}
+	})
 }
 
 // write writes the result and decides on the exit code.

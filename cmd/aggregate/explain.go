@@ -73,10 +73,12 @@ func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, e
 	if err != nil {
 		return nil, err
 	}
+	everybody := map[string]bool{} // classes
 	for _, v := range failure.Verdicts(cells) {
 		if v.Who == "usual" {
 			continue
 		}
+		everybody[v.Class] = everybody[v.Class] || v.Who == "everybody"
 		caller, plan := "", ""
 		if v.Who == "one_client" {
 			caller, plan = v.Top.String(), v.Top.Plan
@@ -91,7 +93,7 @@ func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, e
 		}
 		out.rows = append(out.rows, row)
 	}
-	shapes, err := r.shapes(ctx, clickhouse.Scope{From: onset, To: s.To, Where: s.Where}, cells, patterns)
+	shapes, err := r.shapes(ctx, clickhouse.Scope{From: onset, To: s.To, Where: s.Where}, cells, patterns, everybody)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +105,9 @@ func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, e
 // maxSequences is of how many callers the single requests are read.
 const maxSequences = 30
 
-// shapes reads the calls of those that fail most, one after the other.
-func (r *reporter) shapes(ctx context.Context, s clickhouse.Scope, cells []failure.Cell, patterns []failure.Pattern) ([][]any, error) {
+// shapes reads the calls of those that fail most, one after the other. Runs of
+// what everybody has are left out.
+func (r *reporter) shapes(ctx context.Context, s clickhouse.Scope, cells []failure.Cell, patterns []failure.Pattern, everybody map[string]bool) ([][]any, error) {
 	if s.From.Before(r.rawFrom()) {
 		s.From = r.rawFrom()
 	}
@@ -143,6 +146,9 @@ func (r *reporter) shapes(ctx context.Context, s clickhouse.Scope, cells []failu
 	var rows [][]any
 	for _, q := range failure.Sequences(calls) {
 		for _, shape := range q.Shapes() {
+			if shape == "error_run" && everybody[q.RunClass] {
+				continue
+			}
 			class, n := q.RunClass, q.Run
 			evidence := fmt.Sprintf("%s %s in a row, %s to %s UTC", grouped(q.Run), q.RunClass, q.RunFrom.Format("15:04:05"), q.RunTo.Format("15:04:05"))
 			if shape == "retry_storm" {

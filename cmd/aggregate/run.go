@@ -69,6 +69,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	counters := &aggregate.Reader{Gateways: c.Aggregate.Gateways, Read: gatewaystat.Read, Counters: store, Now: time.Now, Log: log}
 	workflows := workflower(c, defs, store, log, reg)
+	storage := newStorageWatch(store, c, log, reg)
 	admin := daemon.NewAdmin(c.Aggregate.Listen, *pprof, reg, log,
 		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
 		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, client) }},
@@ -82,7 +83,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
-			return together(ctx, measurer.Run, windows.Run, counters.Run)
+			return together(ctx, measurer.Run, windows.Run, counters.Run, storage.Run)
 		}},
 		daemon.Stage{Name: "workflows", Run: func(ctx context.Context) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {

@@ -27,7 +27,7 @@ type sheetQuestion struct {
 }
 
 // sheetQuestions are asked about any window, as the others.
-var sheetQuestions = slices.Concat(explainQuestions)
+var sheetQuestions = explainQuestions
 
 // A field is a column of a sheet. Text is shown at the left, other values at the
 // right. Show formats a value for the table.

@@ -16,6 +16,7 @@ import (
 	"gatewatch/internal/change"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
+	"gatewatch/internal/consumer/keyevent"
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/ingest"
 )
@@ -75,6 +76,19 @@ func (d *auditDecoder) Decode(msg []byte, out *ingest.Records) error {
 	}
 	out.Audits = append(out.Audits, events...)
 	return nil
+}
+
+const importText = `reads a file into ClickHouse; the same file again changes nothing.
+
+  import consumers FILE   API keys, as CSV
+  import changes FILE     releases and other changes, as CSV or JSON Lines`
+
+// checkImport checks what is to be imported.
+func checkImport(args []string) error {
+	if len(args) == 2 && (args[0] == "consumers" || args[0] == "changes") {
+		return nil
+	}
+	return daemon.Usagef("import takes the word consumers and the path of a CSV file with the columns %v, or the word changes and one with the columns %v", keyevent.Columns(), change.Columns())
 }
 
 // importChanges reads a file of changes.

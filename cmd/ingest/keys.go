@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog/normalise"
-	"gatewatch/internal/change"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
 	"gatewatch/internal/consumer"
@@ -59,18 +58,15 @@ func hashed(events []consumer.Event, n *normalise.Normaliser) []consumer.Event {
 
 // runImport reads files of what isn't on a topic.
 func runImport(ctx context.Context, env *daemon.Env, args []string) error {
-	fs := daemon.Flags(env, "import", `reads a file into ClickHouse; the same file again changes nothing.
-
-  import consumers FILE   API keys, as CSV
-  import changes FILE     releases and other changes, as CSV or JSON Lines`,
+	fs := daemon.Flags(env, "import", importText,
 		"gatewatch-ingest import consumers keys.csv\ngatewatch-ingest import --dry-run changes releases.jsonl")
 	file := configFlag(fs)
 	dry := fs.Bool("dry-run", false, "read the file and say what would be imported")
 	if err := daemon.ParseFlags(fs, args); err != nil {
 		return err
 	}
-	if fs.NArg() != 2 || fs.Arg(0) != "consumers" && fs.Arg(0) != "changes" {
-		return daemon.Usagef("import takes the word consumers and the path of a CSV file with the columns %v, or the word changes and one with the columns %v", keyevent.Columns(), change.Columns())
+	if err := checkImport(fs.Args()); err != nil {
+		return err
 	}
 	cfg, err := config.Load(*file, env.Getenv)
 	if err != nil {

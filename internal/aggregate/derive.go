@@ -127,9 +127,8 @@ func (w *Windows) step(ctx context.Context, d Derivation, complete time.Time) er
 		}
 		touched = append(touched, windows...)
 	}
-	slices.SortFunc(touched, time.Time.Compare)
-	for _, window := range slices.CompactFunc(touched, time.Time.Equal) {
-		if err := w.derive(ctx, d, window, window.Add(time.Duration(d.Grain))); err != nil {
+	for _, r := range d.runs(touched) {
+		if err := w.derive(ctx, d, r.Start, r.End()); err != nil {
 			return err
 		}
 	}
@@ -149,6 +148,24 @@ func (w *Windows) step(ctx context.Context, d Derivation, complete time.Time) er
 		}
 	}
 	return w.save(ctx, d, r)
+}
+
+// together is how many windows between two touched ones are computed with them,
+// since a computation costs more by itself than by window.
+const together = 5
+
+// runs joins the windows that begin at starts to ranges.
+func (d Derivation) runs(starts []time.Time) (list []rollup.Window) {
+	slices.SortFunc(starts, time.Time.Compare)
+	for _, t := range starts {
+		end := t.Add(time.Duration(d.Grain))
+		if n := len(list); n > 0 && t.Sub(list[n-1].End()) <= together*time.Duration(d.Grain) && end.Sub(list[n-1].Start) <= d.Chunk {
+			list[n-1].Width = max(list[n-1].Width, end.Sub(list[n-1].Start))
+			continue
+		}
+		list = append(list, rollup.Window{Start: t, Width: time.Duration(d.Grain)})
+	}
+	return list
 }
 
 // progress returns how far d has come, from the store at first. Without any it

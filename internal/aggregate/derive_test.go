@@ -101,9 +101,25 @@ func TestWindows(t *testing.T) {
 	s.want(t, "a minute more", "t 01T13:30-01T13:31")
 	s.touched = []time.Time{noon.Add(70 * time.Minute), noon.Add(40 * time.Minute), noon.Add(70 * time.Minute), noon.Add(91 * time.Minute)}
 	step()
-	s.want(t, "exactly the windows that late rows touch, once", "t 01T12:40-01T12:41", "t 01T13:10-01T13:11")
+	s.want(t, "the windows that late rows touch, once", "t 01T12:40-01T12:41", "t 01T13:10-01T13:11")
 	if last := s.since[len(s.since)-1]; !last.Equal(now.Add(-ledgerOverlap)) {
 		t.Errorf("the ledger is read from %s on, want %s before the last look", last, ledgerOverlap)
+	}
+}
+
+func TestRuns(t *testing.T) {
+	at := func(minutes ...int) (list []time.Time) {
+		for _, m := range minutes {
+			list = append(list, noon.Add(time.Duration(m)*time.Minute))
+		}
+		return list
+	}
+	want := []rollup.Window{{Start: noon, Width: 8 * time.Minute}, {Start: noon.Add(14 * time.Minute), Width: time.Minute}}
+	if diff := cmp.Diff(want, perMinute[0].runs(at(14, 0, 7, 1, 0))); diff != "" {
+		t.Error(diff)
+	}
+	if got := perMinute[0].runs(nil); got != nil {
+		t.Errorf("%v of nothing", got)
 	}
 }
 

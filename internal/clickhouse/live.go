@@ -57,6 +57,25 @@ func (c *Conn) Traffic(ctx context.Context, from, to time.Time) ([]Traffic, erro
 	return list, rows.Err()
 }
 
+// ServicesSince returns the services whose name begins with prefix that
+// v_request_10s has in windows from then on.
+func (c *Conn) ServicesSince(ctx context.Context, prefix string, from time.Time) (map[string]bool, error) {
+	rows, err := c.Query(ctx, "SELECT DISTINCT toString(service) FROM v_request_10s WHERE startsWith(service, ?) AND time >= toDateTime(?, 'UTC')", prefix, from.Unix())
+	if err != nil {
+		return nil, fmt.Errorf("list services: %w", err)
+	}
+	defer rows.Close()
+	seen := map[string]bool{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, fmt.Errorf("list services: %w", err)
+		}
+		seen[name] = true
+	}
+	return seen, rows.Err()
+}
+
 // An AlertState is the newest event of one alert.
 type AlertState struct {
 	ID, SLO, Service, Severity, State string

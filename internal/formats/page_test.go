@@ -36,6 +36,12 @@ event one of created, updated, revoked; key_id instead of key; what is left out 
 consumer as a whole leaves key and key_id out. ` + "`{\"event\":\"renamed\",\"consumer\":\"acme-corp\",\"former\":\"acme\"}`" + ` gives a consumer a new
 name, or makes it part of another one; what it did before counts for that. The same
 names are the columns of the CSV file for ` + "`gatewatch-ingest import consumers`" + `.
+
+A topic of format ` + "`" + `change_events` + "`" + ` holds what was changed on purpose:
+` + "`" + `{"time":"2026-01-31T12:00:00Z","service":"payments","kind":"deploy","what":"payments 2.14.0","who":"ci","url":"…"}` + "`" + `,
+kind being deploy, gateway_config, flag, key_policy or a word of yours; kind and what are needed. The same names are
+the columns of the CSV file, or the keys of JSON Lines, for ` + "`" + `gatewatch-ingest import changes` + "`" + `. Topics of formats
+` + "`" + `audit_kong` + "`" + `, ` + "`" + `audit_tyk` + "`" + ` and ` + "`" + `audit_cloudevents` + "`" + ` hold the audit logs of Kong and Tyk, and CloudEvents 1.0.
 `)
 	b.WriteString("\n## Access logs\n")
 	for _, f := range formats.All() {

@@ -55,7 +55,8 @@ type TopicConfig struct {
 	// read by processes of their own, are told apart by a word, such as #eu.
 	Name string `yaml:"name"`
 	// Format of its messages; `gatewatch-ingest decode --formats` lists them. `auto` finds it out
-	// from the first messages; `key_events` are events about API keys.
+	// from the first messages; `key_events` are events about API keys, `change_events`
+	// releases and other changes, `audit_…` audit logs (docs/formats.md).
 	Format string `yaml:"format"`
 	// LogFormat is the gateway's own format string, for formats that are compiled
 	// from it, such as nginx_custom: nginx's log_format, Apache's LogFormat.

@@ -68,6 +68,12 @@ func unusual(ctx context.Context, stack *devstack.Stack, o options, r *result) e
 	if err != nil {
 		return err
 	}
+	r.count(oddities, rows, names)
+	return nil
+}
+
+// count holds the findings against the oddities.
+func (r *result) count(oddities []oddity, rows []map[string]any, names map[int]string) {
 	told := make([]bool, len(oddities))
 	var matched float64
 	for _, row := range rows {
@@ -97,7 +103,6 @@ func unusual(ctx context.Context, stack *devstack.Stack, o options, r *result) e
 		r.Precision = matched / float64(len(rows))
 	}
 	fmt.Printf("unusual: %.0f of %d findings are of an oddity, %.0f of %d oddities were found\n", matched, len(rows), found, len(oddities))
-	return nil
 }
 
 func makeOddities(load *devstack.Load, rng *rand.Rand, to time.Time) []oddity {
