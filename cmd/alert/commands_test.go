@@ -141,6 +141,9 @@ func TestHistory(t *testing.T) {
 			SELECT toDateTime(%d, 'UTC') - 60 * (number + 1) AS t, 'payments', '/', 'GET', 'none', 'unknown', 1000, 1000, map(toUInt16(900), toInt64(1000)) FROM numbers(%d)`, now.Unix(), 21*1440),
 		fmt.Sprintf(`INSERT INTO request_1m (time, service, route, method, error_class, responder, requests)
 			SELECT toDateTime(%d, 'UTC') + 60 * number, 'payments', '/', 'GET', 'upstream_5xx', 'upstream', 300 FROM numbers(20)`, outage.Unix()),
+		`INSERT INTO request_1h (time, service, route, method, error_class, responder, requests, timed, latency_hist)
+			SELECT toStartOfHour(time) AS h, service, route, method, error_class, responder, sum(requests), sum(timed), sumMap(latency_hist) FROM request_1m
+			GROUP BY h, service, route, method, error_class, responder`,
 		"INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up) SELECT 'logs', now64(3), now64(3), 0, true",
 		fmt.Sprintf(`INSERT INTO alert_event (at, alert_id, slo, kind, service, owner, severity, from_state, to_state, annotations, evidence, sent_at) VALUES
 			(%[1]d, 'beef0001', 'payments-availability', 'slo_burn', 'payments', 'team-a', 'page', 'inactive', 'firing', {'since':'%[2]s','page':'[PAGE] payments','runbook':'slo-burn'}, '{"reason":"burn 20x","notice_s":7200}', %[1]d),
@@ -206,6 +209,14 @@ func TestHistory(t *testing.T) {
 	}
 	if q := worth.SLOs[0]; q.Pages != 1 || q.ActedOn != 1 || q.Missed != 0 || q.NoticeM != 120 {
 		t.Errorf("quality %+v", q)
+	}
+	// What nobody has seen is told, with what may have been meant.
+	unseen := installation(t, "service: paymnts\nobjective: 99 %\n---\nservice: payments\nobjective: 99 %\nroute: /v1\n", "  default_owner: platform\n", c)
+	_, out, _ = command(t, "check", "--connect", "--config", unseen)
+	for _, want := range []string{`warn  payments.yaml:1: SLO paymnts-availability: no request to service "paymnts" in 7 days; the nearest is "payments"`, `no request to route "/v1" in 7 days`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check lacks %q:\n%s", want, out)
+		}
 	}
 	// Before the first count nothing is judged.
 	code, out, errs = command(t, "backtest", "--from", "60d", "--to", "40d", "--config", file)

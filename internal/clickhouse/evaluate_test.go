@@ -293,6 +293,7 @@ func TestSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	clickhousetest.Rollup(t, conn)
 	r, err := conn.Signals(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
