@@ -64,14 +64,14 @@ func TestQueriesRun(t *testing.T) {
 func usual() map[string]string {
 	return map[string]string{
 		"service": "payments", "route": "/v1/charges/{id}", "method": "POST", "upstream": "pay-2:8080", "node": "gw-1", "region": "eu",
-		"consumer": "c-1", "error_class": "upstream_timeout", "since": "2026-01-02T03:11:00Z", "slo": "payments-availability", "alert": "3f9a",
+		"consumer": "c-1", "error_class": "upstream_timeout", "since": "2026-01-02T03:11:00Z", "slo": "payments-availability", "alert": "3f9a", "topic": "logs", "version": "v1",
 	}
 }
 
 // hostile has values that a client may have chosen.
 func hostile() map[string]string {
 	m := maps.Clone(usual())
-	for _, name := range []string{"service", "route", "upstream", "consumer"} {
+	for _, name := range []string{"service", "route", "upstream", "consumer", "version"} {
 		m[name] = `x' OR 1=1; DROP TABLE access_log; -- \' "` + "`\n$(touch pwned); touch pwned"
 	}
 	return m

@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"gatewatch/internal/alertmanager"
+	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/evaluate"
+	"gatewatch/internal/slo"
 )
 
 // connectTimeout bounds each check of --connect.
@@ -64,7 +68,57 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	defer store.Close()
 	fmt.Fprintf(env.Stdout, "ok    ClickHouse: %s, schema as needed\n", k.config.ClickHouse.Address)
+	if err := k.checkSeen(ctx, env, store); err != nil {
+		fmt.Fprintf(env.Stdout, "FAIL  ClickHouse: %v\n", err)
+		return daemon.Unreachable(nil)
+	}
 	return checkAlertmanagers(ctx, env, k.config.Alert)
+}
+
+// checkSeen warns of objectives whose requests nobody has seen: an unknown
+// service, or a route that is no template of it.
+func (k *knowledge) checkSeen(ctx context.Context, env *daemon.Env, store *clickhouse.Conn) error {
+	seen, err := store.Operations(ctx, time.Now().Add(-7*24*time.Hour))
+	if err != nil {
+		return err
+	}
+	for _, s := range k.set.SLOs {
+		for _, f := range s.Feeds() {
+			where := fmt.Sprintf("%s:%d: SLO %s", s.File, s.Line, s.Name)
+			ops, ok := seen[f.Service]
+			switch {
+			case !ok:
+				fmt.Fprintf(env.Stdout, "warn  %s: no request to service %q in 7 days%s\n", where, f.Service, nearest(f.Service, slices.Collect(maps.Keys(seen))))
+			case f.SLI.Route != "" && !slices.ContainsFunc(ops, func(op string) bool { return matches(op, f.SLI) }):
+				fmt.Fprintf(env.Stdout, "warn  %s: no request to route %q in 7 days%s\n", where, strings.TrimSpace(f.SLI.Method+" "+f.SLI.Route), nearest(strings.TrimSpace(f.SLI.Method+" "+f.SLI.Route), ops))
+			}
+		}
+	}
+	return nil
+}
+
+func matches(operation string, s slo.SLI) bool {
+	method, route, _ := strings.Cut(operation, " ")
+	return route == s.Route && (s.Method == "" || s.Method == method)
+}
+
+// nearest names what may have been meant.
+func nearest(wrong string, known []string) string {
+	slices.Sort(known)
+	best, most := "", 0
+	for _, k := range known {
+		common := 0
+		for common < min(len(k), len(wrong)) && k[common] == wrong[common] {
+			common++
+		}
+		if common > most {
+			best, most = k, common
+		}
+	}
+	if most < 3 {
+		return ""
+	}
+	return fmt.Sprintf("; the nearest is %q", best)
 }
 
 func checkAlertmanagers(ctx context.Context, env *daemon.Env, c evaluate.Config) error {

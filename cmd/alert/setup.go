@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/alert"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
@@ -106,7 +107,7 @@ func (k *knowledge) runbookFaults(now time.Time) error {
 		classes = append(classes, e.String())
 	}
 	known := runbook.Known{Today: now, Values: map[string][]string{
-		"kind": {kindAvailability, kindLatency, "data_incomplete"}, "error_class": classes, "severity": {"page", "ticket"},
+		"kind": kinds(), "error_class": classes, "severity": {"page", "ticket"},
 		"reach": suspect.Reaches(), "responder": {"gateway", "upstream", "client", "unknown"}, "layer": {"gateway", "service", "database", "external"},
 	}}
 	if c.Catalog != "" {
@@ -115,11 +116,14 @@ func (k *knowledge) runbookFaults(now time.Time) error {
 	return inFolder(c.Runbooks.Dir, errors.Join(k.runbooks.Check(known)...))
 }
 
-// The kinds of signal that objectives raise.
-const (
-	kindAvailability = "slo_burn"
-	kindLatency      = "latency_burn"
-)
+// kinds returns the names of all kinds of signal.
+func kinds() []string {
+	var names []string
+	for _, k := range alert.Kinds() {
+		names = append(names, string(k.Kind))
+	}
+	return names
+}
 
 // lookup returns who owns an objective.
 func (k *knowledge) lookup(s slo.SLO) owner.Answer {
@@ -128,9 +132,9 @@ func (k *knowledge) lookup(s slo.SLO) owner.Answer {
 
 // signal is what an objective raises as far as it is known beforehand.
 func signal(s slo.SLO) runbook.Signal {
-	sig := runbook.Signal{Kind: kindAvailability, Service: s.Service, Route: s.SLI.Route, Severity: "page", Window: "1h"}
+	sig := runbook.Signal{Kind: string(alert.SLOBurn), Service: s.Service, Route: s.SLI.Route, Severity: "page", Window: "1h"}
 	if s.SLI.Kind == slo.Latency {
-		sig.Kind = kindLatency
+		sig.Kind = string(alert.LatencyBurn)
 	}
 	return sig
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log"
@@ -16,6 +17,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -269,5 +271,48 @@ func TestPeers(t *testing.T) {
 	}
 	if c, err = New([]string{down}, evaluate.AlertmanagerAuth{}); err != nil || c.Check(t.Context()) == nil {
 		t.Errorf("none answers, yet it is fine (%v)", err)
+	}
+}
+
+// TestHeadersAndLimits: what the configuration adds to each request is there, and
+// an alert is never larger than receivers take; its page stays whole.
+func TestHeadersAndLimits(t *testing.T) {
+	var header http.Header
+	var body []map[string]map[string]string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		header = r.Header
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		_ = json.Unmarshal(b, &body) //nolint:errcheck // times are no objects; the rest is read
+	}))
+	defer server.Close()
+	c, err := New([]string{server.URL}, evaluate.AlertmanagerAuth{Headers: map[string]string{"X-Scope-OrgID": "shop"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := strings.Repeat("p", 4096)
+	a := evaluate.Alert{Labels: map[string]string{"alertname": "x", "route": strings.Repeat("\u00e4", 2000)}, Annotations: map[string]string{"page": page}}
+	for i := range 20 {
+		a.Annotations[fmt.Sprintf("a%d", i)] = strings.Repeat("\u00e4", 6000)
+	}
+	if err := c.Send(t.Context(), []evaluate.Alert{a}); err != nil {
+		t.Fatal(err)
+	}
+	if header.Get("X-Scope-OrgID") != "shop" {
+		t.Errorf("headers %v", header)
+	}
+	size := 0
+	for _, v := range body[0]["annotations"] {
+		if size += len(v); !utf8.ValidString(v) || len(v) > maxAnnotation {
+			t.Errorf("an annotation of %d bytes, valid %t", len(v), utf8.ValidString(v))
+		}
+	}
+	if size > maxAlert || body[0]["annotations"]["page"] != page || len(body[0]["labels"]["route"]) > maxLabel || !utf8.ValidString(body[0]["labels"]["route"]) {
+		t.Errorf("%d bytes of annotations, a page of %d and a label of %d", size, len(body[0]["annotations"]["page"]), len(body[0]["labels"]["route"]))
+	}
+	if _, err := New(nil, evaluate.AlertmanagerAuth{CertFile: "nowhere.pem", KeyFile: "nowhere.pem"}); err == nil {
+		t.Error("a certificate that is not there is taken")
 	}
 }

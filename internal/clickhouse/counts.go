@@ -260,3 +260,22 @@ func (c *Conn) ServiceTraffic(ctx context.Context, from, to time.Time, sli slo.S
 	}
 	return list, rows.Err()
 }
+
+// Operations returns the methods with route templates that each service has been
+// asked for since a time.
+func (c *Conn) Operations(ctx context.Context, since time.Time) (map[string][]string, error) {
+	rows, err := c.Query(ctx, "SELECT service, concat(method, ' ', route) AS operation FROM request_1h WHERE time >= toDateTime(@since, 'UTC') GROUP BY service, operation ORDER BY service, operation", clickhouse.Named("since", since.Unix()))
+	if err != nil {
+		return nil, fmt.Errorf("list operations: %w", err)
+	}
+	defer rows.Close()
+	list := map[string][]string{}
+	for rows.Next() {
+		var service, operation string
+		if err := rows.Scan(&service, &operation); err != nil {
+			return nil, fmt.Errorf("list operations: %w", err)
+		}
+		list[service] = append(list[service], operation)
+	}
+	return list, rows.Err()
+}

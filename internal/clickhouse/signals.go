@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -69,10 +70,34 @@ func (c *Conn) each(ctx context.Context, query string, at time.Time, scan func(d
 }
 
 func (c *Conn) readTraffic(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	begin := at.Add(-trafficShown * time.Minute)
+	history, first, err := c.trafficHistory(ctx, at)
+	if err != nil {
+		return err
+	}
+	minutes, err := c.trafficMinutes(ctx, at)
+	if err != nil {
+		return err
+	}
+	for service := range history { // silent for longer than the minutes reach
+		if k := [2]string{service, ""}; minutes[k] == nil {
+			minutes[k] = make([]int64, trafficShown)
+		}
+	}
+	keys := slices.SortedFunc(maps.Keys(minutes), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	for _, k := range keys {
+		t := evaluate.Traffic{Service: k[0], Node: k[1], Minutes: minutes[k]}
+		if h := history[k[0]]; k[1] == "" && len(h) > 0 {
+			t.History = baseline.Zeros(h, first[k[0]], at.Truncate(time.Hour))
+		}
+		r.Traffic = append(r.Traffic, t)
+	}
+	return nil
+}
+
+// trafficHistory returns the requests of each service by hour, and its first hour.
+func (c *Conn) trafficHistory(ctx context.Context, at time.Time) (map[string][]baseline.Point, map[string]time.Time, error) {
 	history := map[string][]baseline.Point{}
 	first := map[string]time.Time{}
-	hour := at.Truncate(time.Hour)
 	err := c.each(ctx, `SELECT service, time, sum(requests) FROM request_1h
 		WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 28 DAY AND time < toStartOfHour(toDateTime(@at, 'UTC')) GROUP BY service, time ORDER BY service, time`, at, func(rows driver.Rows) error {
 		var service string
@@ -87,11 +112,15 @@ func (c *Conn) readTraffic(ctx context.Context, at time.Time, r *evaluate.Readin
 		history[service] = append(history[service], p)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+	return history, first, err
+}
+
+// trafficMinutes returns the requests of the minutes before at, of each service
+// and of each node of it.
+func (c *Conn) trafficMinutes(ctx context.Context, at time.Time) (map[[2]string][]int64, error) {
+	begin := at.Add(-trafficShown * time.Minute)
 	minutes := map[[2]string][]int64{}
-	err = c.each(ctx, `SELECT service, toString(node), toUnixTimestamp(time), sum(requests) FROM edge_1m
+	err := c.each(ctx, `SELECT service, toString(node), toUnixTimestamp(time), sum(requests) FROM edge_1m
 		WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 75 MINUTE AND time < toDateTime(@at, 'UTC') GROUP BY service, node, time`, at, func(rows driver.Rows) error {
 		var service, node string
 		var t uint32
@@ -114,27 +143,7 @@ func (c *Conn) readTraffic(ctx context.Context, at time.Time, r *evaluate.Readin
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for service := range history { // silent for longer than the minutes reach
-		if k := [2]string{service, ""}; minutes[k] == nil {
-			minutes[k] = make([]int64, trafficShown)
-		}
-	}
-	keys := make([][2]string, 0, len(minutes))
-	for k := range minutes {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	for _, k := range keys {
-		t := evaluate.Traffic{Service: k[0], Node: k[1], Minutes: minutes[k]}
-		if h := history[k[0]]; k[1] == "" && len(h) > 0 {
-			t.History = baseline.Zeros(h, first[k[0]], hour)
-		}
-		r.Traffic = append(r.Traffic, t)
-	}
-	return nil
+	return minutes, err
 }
 
 func (c *Conn) readClientErrors(ctx context.Context, at time.Time, r *evaluate.Readings) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/evaluate"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/kafka"
 )
@@ -235,6 +236,15 @@ func (v *validator) alert() {
 	if auth.Username != "" && auth.BearerTokenFile != "" {
 		v.fault("alert.alertmanager_auth", "has a user and a token; one login is enough")
 	}
+	if (auth.CertFile == "") != (auth.KeyFile == "") {
+		v.fault("alert.alertmanager_auth", "cert_file and key_file go together; give both or neither")
+	}
+	for name, value := range auth.Headers {
+		if !headerName.MatchString(name) || strings.ContainsAny(value, "\r\n") {
+			v.fault("alert.alertmanager_auth.headers."+name, "no HTTP header; want a name such as X-Scope-OrgID and a value on one line")
+		}
+	}
+	v.signals()
 	v.url("alert.external_url", a.ExternalURL)
 	v.url("alert.grafana", a.Grafana)
 	v.url("alert.runbooks.base_url", a.Runbooks.BaseURL)
@@ -249,11 +259,46 @@ func (v *validator) alert() {
 	for name := range a.ExtraLabels {
 		if !labelName.MatchString(name) {
 			v.fault("alert.extra_labels."+name, "no label name; want letters, digits and _")
-		} else if slices.Contains([]string{"alertname", "slo", "service", "owner", "severity"}, name) {
+		} else if slices.Contains(evaluate.ReservedLabels(), name) {
 			v.fault("alert.extra_labels."+name, "is a label of every alert already; choose another name")
 		}
 	}
 }
+
+// signals checks what signals beyond objectives need.
+func (v *validator) signals() {
+	s := &v.c.Alert.Signals
+	kinds := []string{}
+	for _, d := range evaluate.Detectors() {
+		kinds = append(kinds, string(d.Kind))
+	}
+	for i, k := range s.Off {
+		if !slices.Contains(kinds, k) {
+			v.fault(fmt.Sprintf("alert.signals.off[%d]", i), "%q is no kind of signal; there are %s", k, strings.Join(kinds, ", "))
+		}
+	}
+	for plan, n := range s.Quotas {
+		if n <= 0 {
+			v.fault("alert.signals.quotas."+plan, "%d: want requests a month, more than 0", n)
+		}
+	}
+	for service, m := range s.RequestValue {
+		if m.Value <= 0 || m.Currency == "" {
+			v.fault("alert.signals.request_value."+service, "want a value above 0 and a currency, such as {value: 1.2, currency: EUR}")
+		}
+	}
+	for i, x := range s.Sunsets {
+		path := fmt.Sprintf("alert.signals.sunsets[%d]", i)
+		if x.Service == "" || x.Version == "" {
+			v.fault(path, "want service, version and date")
+		}
+		if _, err := time.Parse(time.DateOnly, x.Date); err != nil {
+			v.fault(path+".date", "%q: want a day such as 2026-12-31", x.Date)
+		}
+	}
+}
+
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 

@@ -31,6 +31,15 @@ const alertmanagerVersion = "0.31.1"
 // BuildAlertmanager returns the path of an Alertmanager built from its Go
 // module into the user's cache folder. The first build takes some minutes.
 func BuildAlertmanager(ctx context.Context, root string, log io.Writer) (string, error) {
+	return buildOnce(ctx, root, "alertmanager", log)
+}
+
+// BuildAmtool is BuildAlertmanager for its command-line tool.
+func BuildAmtool(ctx context.Context, root string, log io.Writer) (string, error) {
+	return buildOnce(ctx, root, "amtool", log)
+}
+
+func buildOnce(ctx context.Context, root, name string, log io.Writer) (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("find the cache folder: %w", err)
@@ -39,7 +48,7 @@ func BuildAlertmanager(ctx context.Context, root string, log io.Writer) (string,
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "alertmanager-"+alertmanagerVersion)
+	path := filepath.Join(dir, name+"-"+alertmanagerVersion)
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return "", err
@@ -51,11 +60,11 @@ func BuildAlertmanager(ctx context.Context, root string, log io.Writer) (string,
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	fmt.Fprintf(log, "alertmanager: building %s from its Go module (once, some minutes) …\n", alertmanagerVersion)
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path+".new", "github.com/prometheus/alertmanager/cmd/alertmanager")
+	fmt.Fprintf(log, "%s: building %s from its Go module (once, some minutes) …\n", name, alertmanagerVersion)
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path+".new", "github.com/prometheus/alertmanager/cmd/"+name)
 	cmd.Dir = filepath.Join(root, "internal/devtools/alertmanager")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build Alertmanager: %w: %s", err, strings.TrimSpace(string(out)))
+		return "", fmt.Errorf("build %s: %w: %s", name, err, strings.TrimSpace(string(out)))
 	}
 	return path, os.Rename(path+".new", path)
 }

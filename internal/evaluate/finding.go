@@ -150,6 +150,15 @@ func (f *finding) vars() map[string]string {
 	return v
 }
 
+// ReservedLabels are those that alerts have of their own.
+func ReservedLabels() []string {
+	list := []string{"alertname", "slo", "service", "owner", "severity", "tier", "target", "test"}
+	for _, d := range slo.Dimensions() {
+		list = append(list, string(d))
+	}
+	return append(list, signalLabels...)
+}
+
 // labels are the identity of an alert: whatever changes while it fires is an annotation.
 func (l *Loop) labels(st Status, team string) map[string]string {
 	severity := st.Severity.String()

@@ -206,3 +206,68 @@ func BenchmarkTick(b *testing.B) {
 		e.Judge()
 	}
 }
+
+// TestFormulaWithGuard repeats the incidents with little traffic and the guard on:
+// the severity at each tick is that of the formula where the exact binomial allows
+// it, so a page is never later than that requires.
+func TestFormulaWithGuard(t *testing.T) {
+	const before = 80 * time.Hour
+	guarded, fired := atomic.Int32{}, atomic.Int32{}
+	for _, in := range incidents {
+		t.Run(fmt.Sprintf("%gx for %s", in.burn, in.long), func(t *testing.T) {
+			t.Parallel()
+			total := before + in.long + 8*time.Hour
+			tr := newTraffic(in, before, total)
+			for i := range tr.valid { // about one request in ten seconds instead of 2,000
+				tr.valid[i], tr.bad[i] = tr.valid[i]/2000, tr.bad[i]/2000
+			}
+			s := objective("a")
+			first := int((before - time.Minute) / (10 * time.Second))
+			from := start.Add(time.Duration(first) * 10 * time.Second)
+			changes := backtest(t, tr, set(s), from, start.Add(total))
+			exact := func(i int) alert.Severity {
+				severity := alert.None
+				for _, w := range s.Windows {
+					limit := w.Factor * s.Budget()
+					long, short := tr.last(i, w.Long), tr.last(i, w.Short)
+					burns := float64(long.Bad) > limit*float64(long.Valid) && float64(short.Bad) > limit*float64(short.Valid)
+					sure := long.Bad >= 3 && tail(long.Bad, long.Valid, limit) < 0.05
+					if burns && !sure {
+						guarded.Add(1)
+					}
+					if burns && sure {
+						severity = max(severity, w.Severity)
+					}
+				}
+				return severity
+			}
+			severity, next := alert.None, 0
+			for i := first; i < len(tr.valid)-1; i++ {
+				tick := start.Add(time.Duration(i) * 10 * time.Second)
+				for ; next < len(changes) && !changes[next].At.After(tick); next++ {
+					severity = changes[next].Status.Severity
+				}
+				want := exact(i)
+				fired.Store(max(fired.Load(), int32(want)))
+				if severity != want && severity != exact(i-1) && severity != exact(i+1) {
+					t.Fatalf("%s after the beginning: %s, the exact bound says %s", tick.Sub(start)-before, severity, want)
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if guarded.Load() == 0 || fired.Load() != int32(alert.Page) {
+			t.Errorf("the guard held %d times, the highest severity was %d: the test says little", guarded.Load(), fired.Load())
+		}
+	})
+}
+
+// tail is the probability of k or more of n by summing up, one by one.
+func tail(k, n int64, p float64) float64 {
+	below, term := 0.0, math.Pow(1-p, float64(n))
+	for i := range k {
+		below += term
+		term *= float64(n-i) / float64(i+1) * p / (1 - p)
+	}
+	return 1 - below
+}

@@ -202,10 +202,11 @@ func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
 func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, string) {
 	st := &t.Status
 	sig := st.Signal
-	q := owner.Question{Service: sig.Service, Route: sig.Labels["route"]}
+	method, route, _ := strings.Cut(sig.Labels["route"], " ")
+	q := owner.Question{Service: sig.Service, Method: method, Route: route}
 	answer := l.deps.Owners.Lookup(q, l.config.DefaultOwner)
 	found, _ := l.deps.Runbooks.Match(runbook.Signal{
-		Kind: string(sig.Kind), Service: sig.Service, Route: sig.Labels["route"], ErrorClass: sig.ErrorClass, Severity: sig.Severity.String(),
+		Kind: string(sig.Kind), Service: sig.Service, Route: route, ErrorClass: sig.ErrorClass, Severity: sig.Severity.String(),
 	})
 	var p page
 	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
@@ -221,6 +222,9 @@ func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, st
 	vars := map[string]string{"service": name, "slo": sig.name(), "since": sig.Since.UTC().Format(time.RFC3339), "alert": st.ID}
 	for k, v := range sig.Labels {
 		vars[k] = v
+	}
+	if route != "" {
+		vars["method"], vars["route"] = method, route
 	}
 	if sig.ErrorClass != "" {
 		vars["error_class"] = sig.ErrorClass
