@@ -162,7 +162,7 @@ WITH intHash64(number * 7 + 1) AS a, intHash64(number * 11 + 3) AS b, intHash64(
 	(a %% 1000000) / 1e6 AS u, toUInt64(%[3]d * (exp2(u * u * 6) - 1) / 63) AS key,
 	['catalog', 'catalog', 'catalog', 'orders', 'orders', 'orders', 'payments', 'users', 'shipping', 'orders', 'orders', 'payments', 'shipping', 'shipping'] AS services,
 	['/v1/products/{id}', '/v1/search', '/v2/products/{id}', '/v1/orders/{id}', '/v1/orders', '/v2/orders/{id}', '/v1/charges/{id}', '/v1/users/{id}', '/v1/shipments/{id}', '/v1/carts', '/v1/carts/{id}/items', '/v1/charges', '/v1/rates', '/v1/labels'] AS routes,
-	toUInt64(pow((b %% 10000) / 1e4, 2) * 14) + 1 AS r,
+	toUInt64(pow((b %% 10000) / 1e4, 5) * 14) + 1 AS r,
 	c %% 1000 AS e, multiIf(e < 12, 404, e < 20, 400, e < 26, 401, e < 29, 500, e < 31, 504, e < 35, 429, r > 9, 201, 200) AS code
 SELECT toDateTime64(now(), 6) - toIntervalMicrosecond(toInt64((1 - number / %[4]d + 0.00002 * (b %% 1000) / 1000) * %[5]d * 86400e6)) AS ts, ts, 'access', 0, number, services[r], routes[r], if(r > 9, 'POST', 'GET'), routes[r], 'HTTP/1.1', code,
 	multiIf(e < 12, 'client_not_found', e < 20, 'client_bad_request', e < 26, 'client_auth', e < 29, 'upstream_5xx', e < 31, 'upstream_timeout', e < 35, 'client_quota', 'none'),
