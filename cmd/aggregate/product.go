@@ -50,6 +50,11 @@ type product struct {
 	kpis    *kpi.Definitions
 	catalog *owner.Catalog
 	result  productAnswer
+
+	// Read once a report; nil: not yet.
+	known  []clickhouse.ConsumerRow
+	active map[consumerID]*clickhouse.ActiveDays
+	used   map[string][]clickhouse.QuotaUse
 }
 
 // A productAnswer is a report's content, as its JSON has it.

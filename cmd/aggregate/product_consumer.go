@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"gatewatch/internal/accesslog"
@@ -140,10 +142,86 @@ func (p *product) usage(ctx context.Context) error {
 	return nil
 }
 
-// signUps reads who signed up in the window.
-func (p *product) signUps(ctx context.Context) ([]clickhouse.ConsumerRow, error) {
+// A signUp is a consumer who signed up in the window.
+type signUp struct {
+	clickhouse.ConsumerRow
+	activated bool
+}
+
+// consumers reads all consumers, once a report.
+func (p *product) consumers(ctx context.Context) (list []clickhouse.ConsumerRow, err error) {
+	if p.known == nil {
+		p.known, err = p.store.Consumers(ctx, p.window)
+	}
+	return p.known, err
+}
+
+// activeSince is how far before a window days with a success matter: the 30 days
+// up to its first day.
+const activeSince = 30 * 24 * time.Hour
+
+// activeDays reads on which days consumers had success, from activeSince before the window on, once a report.
+func (p *product) activeDays(ctx context.Context) (map[consumerID]*clickhouse.ActiveDays, error) {
+	if p.active != nil {
+		return p.active, nil
+	}
+	long := p.window
+	long.From = long.From.Add(-activeSince)
+	list, err := p.store.ActiveDays(ctx, long)
+	if err != nil {
+		return nil, err
+	}
+	p.active = map[consumerID]*clickhouse.ActiveDays{}
+	for i := range list {
+		p.active[consumerID{list[i].Tenant, list[i].Consumer}] = &list[i]
+	}
+	return p.active, nil
+}
+
+// consumerID names a consumer.
+type consumerID struct{ tenant, name string }
+
+// dayNumber is the calendar day of a moment, counted from 1970-01-01.
+func (p *product) dayNumber(t time.Time) int32 {
+	y, m, d := t.In(p.window.Zone).Date()
+	return int32(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+}
+
+// dayStart is the begin of a calendar day.
+func (p *product) dayStart(day int32) time.Time {
+	y, m, d := time.Unix(int64(day)*86400, 0).UTC().Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, p.window.Zone)
+}
+
+// signUps returns who signed up in the window, the first one first.
+func (p *product) signUps(ctx context.Context) ([]signUp, error) {
+	list, err := p.consumers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	active, err := p.activeDays(ctx)
+	if err != nil {
+		return nil, err
+	}
 	a := p.kpis.Activation
-	return p.store.SignUps(ctx, p.window, a.Calls, a.Days, time.Duration(a.Within))
+	var found []signUp
+	for i := range list {
+		c := &list[i]
+		if c.SignedUp.Before(p.window.From) {
+			continue
+		}
+		var calls, days int64
+		if d := active[consumerID{c.Tenant, c.Consumer}]; d != nil {
+			last := p.dayNumber(c.SignedUp.Add(time.Duration(a.Within)))
+			for j, day := range d.Days {
+				if day <= last {
+					calls, days = calls+d.Calls[j], days+1
+				}
+			}
+		}
+		found = append(found, signUp{*c, calls >= a.Calls && days >= a.Days})
+	}
+	return found, nil
 }
 
 // cohortRow is the consumers who signed up in one week or month.
@@ -162,7 +240,7 @@ type cohortRow struct {
 
 // untilSuccess is the time from the sign-up to the first success. A key that
 // was announced after its first call took no time.
-func untilSuccess(c *clickhouse.ConsumerRow) (time.Duration, bool) {
+func untilSuccess(c *signUp) (time.Duration, bool) {
 	if c.FirstSuccess == nil {
 		return 0, false
 	}
@@ -170,7 +248,7 @@ func untilSuccess(c *clickhouse.ConsumerRow) (time.Duration, bool) {
 }
 
 // cohortsOf groups consumers by their sign-up. The width is that of the KPI files.
-func (p *product) cohortsOf(list []clickhouse.ConsumerRow) []cohortRow {
+func (p *product) cohortsOf(list []signUp) []cohortRow {
 	rows := []cohortRow{}
 	took := map[time.Time][]time.Duration{}
 	for i := range list {
@@ -190,7 +268,7 @@ func (p *product) cohortsOf(list []clickhouse.ConsumerRow) []cohortRow {
 		} else if c.FirstCall != nil {
 			r.Stuck++
 		}
-		if c.Activated {
+		if c.activated {
 			r.Activated++
 		}
 	}
@@ -234,7 +312,7 @@ func (p *product) signups(ctx context.Context) error {
 	rows := []consumerRow{}
 	for i := range slices.Backward(list) {
 		c := &list[i]
-		row := consumerRow{Consumer: c.Consumer, Plan: c.Plan, Owner: c.Owner, Source: c.Source, SignedUp: c.SignedUp.UTC(), FirstCall: c.FirstCall, FirstSuccess: c.FirstSuccess, Activated: c.Activated}
+		row := consumerRow{Consumer: c.Consumer, Plan: c.Plan, Owner: c.Owner, Source: c.Source, SignedUp: c.SignedUp.UTC(), FirstCall: c.FirstCall, FirstSuccess: c.FirstSuccess, Activated: c.activated}
 		if d, ok := untilSuccess(c); ok {
 			s := d.Seconds()
 			row.Took = &s
@@ -332,8 +410,85 @@ type stuckRow struct {
 	LastDay   time.Time `json:"last_day" title:"last tried" show:"day"`
 }
 
+// A blocker is what keeps a consumer from its first success.
+type blocker struct {
+	*clickhouse.ConsumerRow
+	class, service, method, route string
+	calls                         int64
+	share                         float64 // of the class in the failed calls, weighted
+	lastDay                       time.Time
+}
+
+// findBlockers returns, for each consumer who signed up in the window and has
+// called but never with success, the error class of most of its failed calls and
+// the operation where it has most of them. Of two days the later counts twice:
+// who overcomes one fault and meets the next is kept by the next.
+func (p *product) findBlockers(ctx context.Context) ([]blocker, error) {
+	list, err := p.consumers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stuck := map[consumerID]*clickhouse.ConsumerRow{}
+	var names []string
+	for i := range list {
+		c := &list[i]
+		if !c.SignedUp.Before(p.window.From) && c.FirstCall != nil && c.FirstSuccess == nil {
+			stuck[consumerID{c.Tenant, c.Consumer}] = c
+			names = append(names, c.Consumer)
+		}
+	}
+	days, err := p.store.FailedDays(ctx, p.window, names)
+	if err != nil {
+		return nil, err
+	}
+	var found []blocker
+	for len(days) > 0 {
+		id := consumerID{days[0].Tenant, days[0].Consumer}
+		n := slices.IndexFunc(days, func(d clickhouse.FailedDay) bool { return consumerID{d.Tenant, d.Consumer} != id })
+		if n < 0 {
+			n = len(days)
+		}
+		if c := stuck[id]; c != nil {
+			found = append(found, newBlocker(c, days[:n]))
+		}
+		days = days[n:]
+	}
+	return found, nil
+}
+
+// newBlocker weighs the failed calls of one consumer, which are in the order of days.
+func newBlocker(c *clickhouse.ConsumerRow, days []clickhouse.FailedDay) blocker {
+	type place struct{ class, service, method, template string }
+	b := blocker{ConsumerRow: c, lastDay: days[len(days)-1].Day}
+	classes, places, routes := map[string]float64{}, map[place]float64{}, map[place]string{}
+	total := 0.0
+	for _, d := range days {
+		at := place{d.Class, d.Service, d.Method, kpi.Template(d.Route)}
+		weight := float64(d.Calls) * math.Exp2(-b.lastDay.Sub(d.Day).Hours()/24)
+		classes[d.Class] += weight
+		places[at] += weight
+		routes[at] = d.Route
+		total += weight
+		b.calls += d.Calls
+	}
+	for class, w := range classes {
+		if best := classes[b.class]; w > best || w == best && class > b.class {
+			b.class = class
+		}
+	}
+	best := place{}
+	for at, w := range places {
+		more := w > places[best] || w == places[best] && cmp.Or(strings.Compare(at.service, best.service), strings.Compare(at.method, best.method), strings.Compare(at.template, best.template)) > 0
+		if at.class == b.class && (best == place{} || more) {
+			best = at
+		}
+	}
+	b.service, b.method, b.route, b.share = best.service, best.method, routes[best], classes[b.class]/total
+	return b
+}
+
 func (p *product) blockers(ctx context.Context) error {
-	list, err := p.store.Blockers(ctx, p.window)
+	list, err := p.findBlockers(ctx)
 	if err != nil {
 		return err
 	}
@@ -341,15 +496,15 @@ func (p *product) blockers(ctx context.Context) error {
 	byCause := map[cause]*blockerRow{}
 	stuck := []stuckRow{}
 	for _, b := range list {
-		c := cause{b.Class, b.Service, b.Method + " " + kpi.Template(b.Route)}
+		c := cause{b.class, b.service, b.method + " " + kpi.Template(b.route)}
 		row := byCause[c]
 		if row == nil {
-			row = &blockerRow{Class: b.Class, Service: b.Service, Operation: b.Method + " " + b.Route, Owner: p.ownerOf(b.Service, b.Method, b.Route)}
+			row = &blockerRow{Class: b.class, Service: b.service, Operation: b.method + " " + b.route, Owner: p.ownerOf(b.service, b.method, b.route)}
 			byCause[c] = row
 		}
 		row.Consumers++
-		row.Calls += b.Calls
-		stuck = append(stuck, stuckRow{b.Consumer, b.Plan, b.Owner, b.Class, b.Service, b.Method + " " + b.Route, b.Calls, b.Share, b.SignedUp.UTC(), b.LastDay.UTC()})
+		row.Calls += b.calls
+		stuck = append(stuck, stuckRow{b.Consumer, b.Plan, b.Owner, b.class, b.service, b.method + " " + b.route, b.calls, b.share, b.SignedUp.UTC(), b.lastDay.UTC()})
 	}
 	rows := []blockerRow{}
 	for _, r := range byCause {
@@ -357,31 +512,12 @@ func (p *product) blockers(ctx context.Context) error {
 		rows = append(rows, *r)
 	}
 	slices.SortFunc(rows, func(a, b blockerRow) int {
-		return firstNot0(b.Consumers-a.Consumers, int(b.Calls-a.Calls), compare(a.Class, b.Class), compare(a.Operation, b.Operation))
+		return cmp.Or(b.Consumers-a.Consumers, int(b.Calls-a.Calls), strings.Compare(a.Class, b.Class), strings.Compare(a.Operation, b.Operation))
 	})
 	p.add("blockers", "What keeps consumers from their first success", "nobody who signed up in this window has only failed", rows)
 	p.add("consumers", "Who is stuck", "nobody", limited(p, "consumers", stuck))
 	p.note("the class of most failed calls, those of a later day counting twice those of the day before, and the operation with most of them; of consumers who signed up in the window")
 	return nil
-}
-
-func firstNot0(values ...int) int {
-	for _, v := range values {
-		if v != 0 {
-			return v
-		}
-	}
-	return 0
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // activeRow is who called with success on a day.
@@ -413,44 +549,142 @@ type repeatRow struct {
 }
 
 func (p *product) retention(ctx context.Context) error {
-	cohorts := p.kpis.Cohorts
-	list, err := p.store.Retention(ctx, p.window, cohorts.By == kpi.PerMonth, cohorts.Days)
+	rows, err := p.retentionRows(ctx)
 	if err != nil {
 		return err
 	}
-	rows := []retentionRow{}
-	for _, c := range list {
-		for i, day := range cohorts.Days {
-			r := retentionRow{Cohort: c.Start, Size: c.Size, Day: day, Known: c.Known[i], Kept: c.Kept[i]}
-			if r.Known > 0 {
-				share := ratio(r.Kept, r.Known)
-				r.Share = &share
-			}
-			rows = append(rows, r)
-		}
-	}
-	days, err := p.store.Active(ctx, p.window)
+	active, err := p.activeRows(ctx)
 	if err != nil {
 		return err
 	}
-	active := []activeRow{}
-	for _, d := range days {
-		active = append(active, activeRow{d.Day, d.DAU, d.WAU, d.MAU, ratio(d.DAU, d.MAU), d.Keys, d.Calls})
-	}
-	n, repeated, err := p.store.Repeat(ctx, p.window)
+	n, repeated, err := p.repeat(ctx, p.window)
 	if err != nil {
 		return err
 	}
 	repeat := []repeatRow{}
 	if n > 0 {
 		repeat = append(repeat, repeatRow{n, repeated, ratio(repeated, n)})
+	} else {
+		active = []activeRow{}
 	}
 	p.add("active", "Active consumers by day", "no successful calls in this window", active)
 	p.add("repeat", "Repeat usage in the window", "none", repeat)
 	p.add("retention", "Retention by cohort", "no sign-ups in this window", rows)
 	p.note("active: at least one successful call; day N is the Nth day after that of the sign-up, of those for whom it is over")
-	if earliest := p.window.From.Add(-30 * 24 * time.Hour); p.conf.Retention.Key1h != 0 && earliest.Before(p.now.Add(-p.conf.Retention.Key1h)) {
-		p.note("%s", fmt.Sprintf("the 30 days up to a day before %s reach beyond what is kept", p.now.Add(-p.conf.Retention.Key1h).Add(30*24*time.Hour).Format(time.DateOnly)))
+	if keep := p.conf.Retention.Key1h; keep != 0 && p.window.From.Add(-activeSince).Before(p.now.Add(-keep)) {
+		p.note("the 30 days up to a day before %s reach beyond what is kept", p.now.Add(-keep).Add(activeSince).Format(time.DateOnly))
 	}
 	return nil
+}
+
+// retentionRows groups who signed up, and looks on which days they came back.
+func (p *product) retentionRows(ctx context.Context) ([]retentionRow, error) {
+	list, err := p.signUps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	active, err := p.activeDays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	days, last := p.kpis.Cohorts.Days, p.dayNumber(p.window.To)
+	rows := []retentionRow{}
+	for i := range list {
+		c := &list[i]
+		start, _ := p.kpis.Cohorts.By.Window(c.SignedUp.In(p.window.Zone))
+		if n := len(rows); n == 0 || !rows[n-1].Cohort.Equal(start) {
+			for _, day := range days {
+				rows = append(rows, retentionRow{Cohort: start, Day: day})
+			}
+		}
+		d := active[consumerID{c.Tenant, c.Consumer}]
+		for j, day := range days {
+			r := &rows[len(rows)-len(days)+j]
+			r.Size++
+			at := p.dayNumber(c.SignedUp) + int32(day)
+			if at >= last {
+				continue
+			}
+			r.Known++
+			if d != nil && slices.Contains(d.Days, at) {
+				r.Kept++
+			}
+		}
+	}
+	for i := range rows {
+		if r := &rows[i]; r.Known > 0 {
+			share := ratio(r.Kept, r.Known)
+			r.Share = &share
+		}
+	}
+	return rows, nil
+}
+
+// activeRows counts who was active up to each day of the window.
+func (p *product) activeRows(ctx context.Context) ([]activeRow, error) {
+	active, err := p.activeDays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := p.store.ActiveKeys(ctx, p.window)
+	if err != nil {
+		return nil, err
+	}
+	first := p.dayNumber(p.window.From)
+	rows := make([]activeRow, p.dayNumber(p.window.To.Add(-time.Second))-first+1)
+	for _, d := range active {
+		slices.Sort(d.Days)
+		// Each day counts for the 30 days from it on, up to the next one.
+		for i, day := range d.Days {
+			end := day + 30
+			if i+1 < len(d.Days) {
+				end = min(end, d.Days[i+1])
+			}
+			for at := max(day, first); at < end && int(at-first) < len(rows); at++ {
+				r := &rows[at-first]
+				r.MAU++
+				if at-day < 7 {
+					r.WAU++
+				}
+				if at == day {
+					r.DAU++
+				}
+			}
+		}
+	}
+	for _, k := range keys {
+		if i := int(k.Day - first); i >= 0 && i < len(rows) {
+			rows[i].Keys, rows[i].Calls = k.Keys, k.Calls
+		}
+	}
+	for i := range rows {
+		rows[i].Day = p.dayStart(first + int32(i))
+		rows[i].Stickiness = ratio(rows[i].DAU, rows[i].MAU)
+	}
+	return rows, nil
+}
+
+// repeat returns how many consumers called with success in a window that is not
+// longer ago than activeSince, and how many of them on more than one day.
+func (p *product) repeat(ctx context.Context, w clickhouse.ProductWindow) (n, repeated uint64, err error) {
+	active, err := p.activeDays(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	first, last := p.dayNumber(w.From), p.dayNumber(w.To.Add(-time.Second))
+	for _, d := range active {
+		days := 0
+		for _, day := range d.Days {
+			if day >= first && day <= last {
+				days++
+			}
+		}
+		if days > 0 {
+			n++
+		}
+		if days > 1 {
+			repeated++
+		}
+	}
+	return n, repeated, nil
 }

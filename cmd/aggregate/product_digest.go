@@ -228,11 +228,11 @@ func (p *product) movements(b *strings.Builder, d *digest, service string) {
 }
 
 func (p *product) digestGrowth(ctx context.Context, b *strings.Builder) error {
-	active, _, err := p.store.Repeat(ctx, p.window)
+	active, _, err := p.repeat(ctx, p.window)
 	if err != nil {
 		return err
 	}
-	before, _, err := p.store.Repeat(ctx, p.window.Before())
+	before, _, err := p.repeat(ctx, p.window.Before())
 	if err != nil {
 		return err
 	}

@@ -77,23 +77,65 @@ func (p *product) quota(ctx context.Context) error {
 // instant is up to when there is something to see.
 func (p *product) instant() time.Time { return min2(p.window.To, p.now) }
 
+// quotaUse reads the use of quotas of a period, by consumer or key, once a report.
+func (p *product) quotaUse(ctx context.Context, q kpi.Quota, begin time.Time) ([]clickhouse.QuotaUse, error) {
+	name := string(q.Per) + " " + string(q.Of)
+	if list, ok := p.used[name]; ok {
+		return list, nil
+	}
+	var list []clickhouse.QuotaUse
+	var err error
+	if q.Per == kpi.PerMinute {
+		list, err = p.store.MinutePeaks(ctx, p.window, q.Of)
+	} else {
+		list, err = p.store.QuotaUse(ctx, p.window, q.Per, q.Of, begin)
+	}
+	if p.used == nil {
+		p.used = map[string][]clickhouse.QuotaUse{}
+	}
+	p.used[name] = list
+	return list, err
+}
+
+// onPlan returns whom is on a plan now, with the contact.
+func (p *product) onPlan(ctx context.Context, plan string) (map[consumerID]string, error) {
+	list, err := p.consumers(ctx)
+	on := map[consumerID]string{}
+	for i := range list {
+		if list[i].Plan == plan {
+			on[consumerID{list[i].Tenant, list[i].Consumer}] = list[i].Owner
+		}
+	}
+	return on, err
+}
+
 func (p *product) quotaRows(ctx context.Context, plan string, q kpi.Quota) ([]quotaRow, error) {
 	now := p.instant()
 	begin, end := q.Per.Window(now.Add(-time.Microsecond).In(p.window.Zone))
-	use := func() ([]clickhouse.QuotaUse, error) { return p.store.Quota(ctx, p.window, plan, q, begin) }
-	if q.Per == kpi.PerMinute {
-		use = func() ([]clickhouse.QuotaUse, error) { return p.store.MinutePeaks(ctx, p.window, plan, q) }
+	list, err := p.quotaUse(ctx, q, begin)
+	if err != nil {
+		return nil, err
 	}
-	list, err := use()
+	on, err := p.onPlan(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
 	var rows []quotaRow
-	var forecast []string
+	var tenants, forecast []string
 	for _, u := range list {
-		r := quotaRow{Plan: plan, Per: string(q.Per), Unit: u.Unit, Contact: u.Owner, Quota: q.Calls, Used: u.Used, Throttled: u.Throttled, Over: u.Over, Windows: u.Windows, Begin: begin.UTC(), End: end.UTC()}
+		contact, ok := on[consumerID{u.Tenant, u.Consumer}]
+		if !ok || u.Used+u.Throttled+u.History == 0 {
+			continue
+		}
+		r := quotaRow{Plan: plan, Per: string(q.Per), Unit: u.Unit, Contact: contact, Quota: q.Calls, Used: u.Used, Throttled: u.Throttled, Begin: begin.UTC(), End: end.UTC()}
+		r.Windows = uint64(len(u.Totals))
 		if q.Per != kpi.PerMinute {
 			r.Windows = fullWindows(q.Per, p.window, begin)
+		}
+		for _, n := range u.Totals {
+			if n >= q.Calls {
+				r.Over++
+			}
 		}
 		r.Share = ratio(u.Used, q.Calls)
 		r.Outgrown = r.Windows > 0 && float64(r.Over) >= outgrown*float64(r.Windows)
@@ -101,12 +143,12 @@ func (p *product) quotaRows(ctx context.Context, plan string, q kpi.Quota) ([]qu
 		if q.Per != kpi.PerMinute && float64(u.Used)+pace >= forecastFrom*float64(q.Calls) {
 			forecast = append(forecast, u.Unit)
 		}
-		rows = append(rows, r)
+		rows, tenants = append(rows, r), append(tenants, u.Tenant)
 	}
 	if len(forecast) == 0 {
 		return rows, nil
 	}
-	return rows, p.forecast(ctx, q, rows, list, forecast)
+	return rows, p.forecast(ctx, q, rows, tenants, forecast)
 }
 
 // fullWindows counts the calendar windows from From up to begin.
@@ -121,17 +163,17 @@ func fullWindows(per kpi.Period, w clickhouse.ProductWindow, begin time.Time) (n
 }
 
 // forecast says of the units when they will have used up their quota.
-func (p *product) forecast(ctx context.Context, q kpi.Quota, rows []quotaRow, list []clickhouse.QuotaUse, units []string) error {
+func (p *product) forecast(ctx context.Context, q kpi.Quota, rows []quotaRow, tenants, units []string) error {
 	now := p.instant()
 	past := p.window
 	past.From, past.To = now.Truncate(time.Hour).Add(-forecastHistory), now.Truncate(time.Hour)
-	hours, err := p.store.HourlyUse(ctx, past, q, units)
+	hours, err := p.store.HourlyUse(ctx, past, q.Of, units)
 	if err != nil {
 		return err
 	}
 	for i := range rows {
 		r := &rows[i]
-		h, ok := hours[list[i].Tenant+"\x00"+r.Unit]
+		h, ok := hours[tenants[i]+"\x00"+r.Unit]
 		if !ok || r.Used >= r.Quota {
 			continue
 		}

@@ -358,13 +358,13 @@ func (p *product) fixRows(ctx context.Context) ([]fixRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	blockers, err := p.store.Blockers(ctx, p.window)
+	blockers, err := p.findBlockers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	blocked := map[failedCall]int{}
 	for _, b := range blockers {
-		blocked[failedCall{b.Service, b.Method, kpi.Template(b.Route), b.Class}]++
+		blocked[failedCall{b.service, b.method, kpi.Template(b.route), b.class}]++
 	}
 	lost, weight, err := p.lostValue(ctx)
 	if err != nil {

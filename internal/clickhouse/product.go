@@ -40,22 +40,58 @@ func product[T any](ctx context.Context, c *Conn, what string, w ProductWindow, 
 	return list, nil
 }
 
-// calls selects the calls of the window with consumer, plan and tier as of their
-// time: whole UTC days from the level by day, the rest from that by the hour.
-// Days of another zone need hours.
-func (w ProductWindow) calls(days bool) string {
-	const columns = "time, tenant, key_id, consumer, plan, tier, source, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen"
+// A levelPart is a range of one level.
+type levelPart struct {
+	grain    string
+	from, to time.Time
+}
+
+// parts cuts the window into whole UTC days, which are read from the level by
+// day, and the rest by the hour. Days of another zone need hours.
+func (w ProductWindow) parts(days bool) []levelPart {
 	first, last := w.wholeDays()
 	if days && w.Zone.String() != "UTC" || !first.Before(last) {
-		return "(SELECT " + columns + " FROM call_1h WHERE {{in}})"
+		return []levelPart{{"1h", w.From, w.To}}
 	}
-	text := fmt.Sprintf("SELECT %s FROM call_1d WHERE time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", columns, first.Unix(), last.Unix())
-	for _, edge := range [][2]time.Time{{w.From, first}, {last, w.To}} {
-		if edge[0].Before(edge[1]) {
-			text += fmt.Sprintf(" UNION ALL SELECT %s FROM call_1h WHERE time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", columns, edge[0].Unix(), edge[1].Unix())
+	parts := []levelPart{{"1d", first, last}}
+	for _, edge := range []levelPart{{"1h", w.From, first}, {"1h", last, w.To}} {
+		if edge.from.Before(edge.to) {
+			parts = append(parts, edge)
 		}
 	}
-	return "(" + text + ")"
+	return parts
+}
+
+// calls selects the calls of the window with consumer, plan and tier as of their
+// time, as the views call_1h and call_1d do, but joined once.
+func (w ProductWindow) calls(days bool) string { return callsSQL(w.parts(days), "") }
+
+// callsSQL selects the calls of parts; of those of the keys for which only holds,
+// if it is given.
+func callsSQL(parts []levelPart, only string) string {
+	const columns = "tenant, environment, key_id, consumer, plan, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen"
+	var rows []string
+	for _, p := range parts {
+		in := fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", p.from.Unix(), p.to.Unix())
+		if only != "" {
+			in += " AND (" + only + ")"
+		}
+		newest := fmt.Sprintf("SELECT tenant, key_id, time, max(version) FROM call_split WHERE grain = '%s' AND %s GROUP BY tenant, key_id, time", p.grain, in)
+		rows = append(rows,
+			fmt.Sprintf("SELECT time, toDateTime64(time, 6, 'UTC') AS at, %s FROM key_%s WHERE %s AND (tenant, key_id, time) NOT IN (SELECT tenant, key_id, time FROM call_split WHERE grain = '%[2]s' AND %[3]s)", columns, p.grain, in),
+			fmt.Sprintf("SELECT time, at, %s FROM call_split WHERE grain = '%s' AND %s AND (tenant, key_id, time, version) IN (%s)", columns, p.grain, in, newest))
+	}
+	return `(SELECT m.time AS time, m.tenant AS tenant, m.key_id AS key_id,
+			multiIf(s.consumer != '', s.consumer, m.named != '', m.named, concat('key ', lower(hex(substring(m.key_id, 1, 4))))) AS consumer,
+			if(s.plan != '', s.plan, m.plan) AS plan, s.tier AS tier, multiIf(s.consumer != '', 'catalogue', m.named != '', 'gateway', 'first_seen') AS source,
+			m.service AS service, m.error_class AS error_class, m.requests AS requests, m.timed AS timed, m.latency_us_sum AS latency_us_sum,
+			m.latency_hist AS latency_hist, m.first_seen AS first_seen, m.last_seen AS last_seen
+		FROM (
+			SELECT c.*, if(n.name != '', n.name, c.consumer) AS named,
+				(c.tenant, c.key_id) IN (SELECT k.tenant, k.key_id FROM key_event AS k WHERE k.key_id != toFixedString('', 16)) AS known,
+				if(known, c.key_id, toFixedString('', 16)) AS span_key, if(known, '', named) AS span_name
+			FROM (` + strings.Join(rows, " UNION ALL ") + `) AS c LEFT ANY JOIN consumer_name AS n ON n.tenant = c.tenant AND n.former = c.consumer
+		) AS m ASOF LEFT JOIN key_span AS s ON s.tenant = m.tenant AND s.key_id = m.span_key AND s.name = m.span_name AND m.at >= s.valid_from)`
 }
 
 // wholeDays returns the first UTC day that begins in the window and the last one that ends in it.
@@ -129,154 +165,69 @@ type ConsumerRow struct {
 	SignedUp     time.Time  `ch:"signed_up_at"`
 	FirstCall    *time.Time `ch:"first_call"`
 	FirstSuccess *time.Time `ch:"first_success"`
-	Activated    bool       `ch:"activated"`
 }
 
-// SignUps returns the consumers who signed up in the window, as they stand at
-// its end. Activated are those with that many successful calls, on as many days,
-// up to the end of the day that lies so long after the sign-up.
-func (c *Conn) SignUps(ctx context.Context, w ProductWindow, calls, days int64, within time.Duration) ([]ConsumerRow, error) {
-	return product[ConsumerRow](ctx, c, "list sign-ups", w, `WITH
-		cons AS (
-			SELECT tenant, consumer, plan, tier, owner, source, signed_up_at,
-				if(first_call < toDateTime(@to, 'UTC'), first_call, NULL) AS first_call, if(first_success < toDateTime(@to, 'UTC'), first_success, NULL) AS first_success
-			FROM v_consumer WHERE signed_up_at >= toDateTime(@from, 'UTC') AND signed_up_at < toDateTime(@to, 'UTC')
-		),
-		active AS (
-			SELECT tenant, consumer, toDate(time, {{zone}}) AS day, sum(requests) AS n FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer, day
-		),
-		activated AS (
-			SELECT a.tenant AS tenant, a.consumer AS consumer FROM active AS a INNER JOIN cons AS s ON s.tenant = a.tenant AND s.consumer = a.consumer
-			WHERE a.day <= toDate(s.signed_up_at + toIntervalSecond(@within), {{zone}})
-			GROUP BY tenant, consumer HAVING sum(a.n) >= @calls AND uniqExact(a.day) >= @days
-		)
-		SELECT tenant, consumer, plan, tier, owner, source, signed_up_at, first_call, first_success, (tenant, consumer) IN (SELECT tenant, consumer FROM activated) AS activated
-		FROM cons ORDER BY signed_up_at, consumer`,
-		clickhouse.Named("calls", calls), clickhouse.Named("days", days), clickhouse.Named("within", int64(within/time.Second)))
+// Consumers returns all consumers who signed up before the window's end, as they
+// stand then; plan, tier and owner are those of now.
+func (c *Conn) Consumers(ctx context.Context, w ProductWindow) ([]ConsumerRow, error) {
+	return product[ConsumerRow](ctx, c, "list consumers", w, `SELECT tenant, consumer, plan, tier, owner, source, signed_up_at,
+			if(first_call < toDateTime(@to, 'UTC'), first_call, NULL) AS first_call, if(first_success < toDateTime(@to, 'UTC'), first_success, NULL) AS first_success
+		FROM (SELECT tenant, consumer, plan, tier, owner, source, signed_up_at, v.first_call AS first_call, v.first_success AS first_success FROM v_consumer AS v WHERE signed_up_at < toDateTime(@to, 'UTC'))
+		ORDER BY signed_up_at, consumer`)
 }
 
-// A Blocker is what keeps a consumer from its first success.
-type Blocker struct {
-	Tenant    string    `ch:"tenant"`
-	Consumer  string    `ch:"consumer"`
-	Plan      string    `ch:"plan"`
-	Owner     string    `ch:"owner"`
-	SignedUp  time.Time `ch:"signed_up_at"`
-	FirstCall time.Time `ch:"first_call"`
-	LastDay   time.Time `ch:"last_day"`
-	Class     string    `ch:"class"`
-	Service   string    `ch:"service"`
-	Method    string    `ch:"method"`
-	Route     string    `ch:"route"`
-	Calls     int64     `ch:"calls"` // all of them failed
-	Share     float64   `ch:"share"` // of the class in its failed calls, weighted
+// ActiveDays is the days on which a consumer called with success.
+type ActiveDays struct {
+	Tenant   string `ch:"tenant"`
+	Consumer string `ch:"consumer"`
+	// Days are counted from 1970-01-01 by the calendar of the window's zone; Calls
+	// are the successful calls of each.
+	Days  []int32 `ch:"days"`
+	Calls []int64 `ch:"calls"`
 }
 
-// Blockers returns, for each consumer who signed up in the window and has called
-// but never with success, the error class of most of its failed calls and the
-// route where it has most of them. Of two days the later counts twice: who
-// fixes one fault and meets the next is kept by the next.
-func (c *Conn) Blockers(ctx context.Context, w ProductWindow) ([]Blocker, error) {
-	return product[Blocker](ctx, c, "find blockers", w, `WITH
-		stuck AS (
-			SELECT tenant, consumer, plan, owner, signed_up_at, first_call FROM v_consumer
-			WHERE signed_up_at >= toDateTime(@from, 'UTC') AND first_call < toDateTime(@to, 'UTC') AND (first_success IS NULL OR first_success >= toDateTime(@to, 'UTC'))
-		),
-		failures AS (
-			SELECT tenant, consumer, service, method, {{template}} AS template, toString(error_class) AS class, time, any(route) AS any_route, sum(`+requestsIn("0", "@to")+`) AS n
-			FROM call_route_1d WHERE time < toDateTime(@to, 'UTC') AND (tenant, consumer) IN (SELECT tenant, consumer FROM stuck)
-			GROUP BY tenant, consumer, service, method, template, class, time HAVING n > 0
-		),
-		weighted AS (
-			SELECT f.tenant AS tenant, f.consumer AS consumer, f.service AS service, f.method AS method, f.class AS class, any(f.any_route) AS route, f.template AS template,
-				sum(f.n) AS calls, sum(f.n * exp2(-dateDiff('day', f.time, l.day))) AS weight, max(l.day) AS day
-			FROM failures AS f
-			INNER JOIN (SELECT tenant, consumer, max(time) AS day FROM failures GROUP BY tenant, consumer) AS l ON l.tenant = f.tenant AND l.consumer = f.consumer
-			GROUP BY tenant, consumer, service, method, template, class
-		),
-		classes AS (
-			SELECT tenant, consumer, class, sum(weight) AS total, argMax((service, method, route), (weight, service, method, route)) AS place
-			FROM weighted GROUP BY tenant, consumer, class
-		),
-		best AS (
-			SELECT tenant, consumer, argMax((class, place), (total, class)) AS b, max(total) / sum(total) AS share FROM classes GROUP BY tenant, consumer
-		),
-		totals AS (SELECT tenant, consumer, sum(calls) AS calls, max(day) AS day FROM weighted GROUP BY tenant, consumer)
-		SELECT s.tenant AS tenant, s.consumer AS consumer, s.plan AS plan, s.owner AS owner, s.signed_up_at AS signed_up_at, assumeNotNull(s.first_call) AS first_call, t.day AS last_day,
-			b.b.1 AS class, b.b.2.1 AS service, b.b.2.2 AS method, b.b.2.3 AS route, t.calls AS calls, b.share AS share
-		FROM stuck AS s INNER JOIN best AS b ON b.tenant = s.tenant AND b.consumer = s.consumer INNER JOIN totals AS t ON t.tenant = s.tenant AND t.consumer = s.consumer
-		ORDER BY consumer`)
+// ActiveDays returns who called with success on which days of the window.
+func (c *Conn) ActiveDays(ctx context.Context, w ProductWindow) ([]ActiveDays, error) {
+	return product[ActiveDays](ctx, c, "list active days", w, `SELECT tenant, consumer, groupArray(day) AS days, groupArray(n) AS calls FROM (
+			SELECT tenant, consumer, toInt32(toDate(time, {{zone}})) AS day, sum(requests) AS n FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer, day
+		) GROUP BY tenant, consumer ORDER BY consumer, tenant`)
 }
 
-// An ActiveDay is who called with success on a day and in the days up to it.
-type ActiveDay struct {
-	Day   time.Time `ch:"day"`
-	DAU   uint64    `ch:"dau"`
-	WAU   uint64    `ch:"wau"` // in the 7 days that end with it
-	MAU   uint64    `ch:"mau"` // in 30 days
-	Keys  uint64    `ch:"active_keys"`
-	Calls int64     `ch:"calls"`
+// A KeyDay is the keys that called with success on a day.
+type KeyDay struct {
+	Day   int32  `ch:"day"` // as in ActiveDays
+	Keys  uint64 `ch:"active_keys"`
+	Calls int64  `ch:"calls"`
 }
 
-// Active counts consumers and keys with a successful call by day.
-func (c *Conn) Active(ctx context.Context, w ProductWindow) ([]ActiveDay, error) {
-	long := w
-	long.From = w.From.Add(-30 * 24 * time.Hour)
-	return product[ActiveDay](ctx, c, "count active consumers", w, `WITH
-		days AS (
-			SELECT tenant, consumer, key_id, toDate(time, {{zone}}) AS day, sum(requests) AS n FROM `+long.calls(true)+` WHERE error_class = 'none'
-			GROUP BY tenant, consumer, key_id, day
-		),
-		users AS (
-			SELECT d + o AS day, uniqExactIf((tenant, consumer), o = 0) AS dau, uniqExactIf((tenant, consumer), o < 7) AS wau, uniqExact((tenant, consumer)) AS mau
-			FROM (SELECT DISTINCT tenant, consumer, day AS d FROM days) ARRAY JOIN range(30) AS o GROUP BY day
-		)
-		SELECT toDateTime(u.day, {{zone}}) AS day, u.dau AS dau, u.wau AS wau, u.mau AS mau, k.keys AS active_keys, k.calls AS calls
-		FROM users AS u LEFT JOIN (SELECT day, uniqExactIf((tenant, key_id), key_id != toFixedString('', 16)) AS keys, sum(n) AS calls FROM days GROUP BY day) AS k ON k.day = u.day
-		WHERE u.day >= toDate(toDateTime(@from, 'UTC'), {{zone}}) AND u.day <= toDate(toDateTime(@to - 1, 'UTC'), {{zone}})
-		ORDER BY day`)
-}
-
-// Repeat returns how many consumers called with success in the window, and how
-// many of them on more than one day.
-func (c *Conn) Repeat(ctx context.Context, w ProductWindow) (active, repeated uint64, err error) {
-	type row struct {
-		Active   uint64 `ch:"active"`
-		Repeated uint64 `ch:"repeated"`
+// ActiveKeys counts keys with a successful call by day.
+func (c *Conn) ActiveKeys(ctx context.Context, w ProductWindow) ([]KeyDay, error) {
+	var parts []string
+	for _, p := range w.parts(true) {
+		parts = append(parts, fmt.Sprintf("SELECT time, tenant, key_id, requests FROM key_%s WHERE error_class = 'none' AND time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", p.grain, p.from.Unix(), p.to.Unix()))
 	}
-	rows, err := product[row](ctx, c, "count repeated usage", w, `SELECT count() AS active, countIf(days > 1) AS repeated FROM (
-		SELECT tenant, consumer, uniqExact(toDate(time, {{zone}})) AS days FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer)`)
-	if err != nil || len(rows) == 0 {
-		return 0, 0, err
-	}
-	return rows[0].Active, rows[0].Repeated, nil
+	return product[KeyDay](ctx, c, "count active keys", w, `SELECT toInt32(toDate(time, {{zone}})) AS day, uniqExactIf((tenant, key_id), key_id != toFixedString('', 16)) AS active_keys, sum(requests) AS calls
+		FROM (`+strings.Join(parts, " UNION ALL ")+`) GROUP BY day ORDER BY day`)
 }
 
-// A Cohort is the consumers who signed up in one week or month.
-type Cohort struct {
-	Start time.Time `ch:"cohort"`
-	Size  uint64    `ch:"size"`
-	// Kept and Known are, by the days that were asked for, how many called with
-	// success that many days after their sign-up, and of how many the day is over.
-	Kept  []uint64 `ch:"kept"`
-	Known []uint64 `ch:"known"`
+// A FailedDay is the failed calls of a consumer to one operation on one UTC day.
+type FailedDay struct {
+	Tenant   string    `ch:"tenant"`
+	Consumer string    `ch:"consumer"`
+	Class    string    `ch:"class"`
+	Service  string    `ch:"service"`
+	Method   string    `ch:"method"`
+	Route    string    `ch:"place"`
+	Day      time.Time `ch:"time"`
+	Calls    int64     `ch:"calls"`
 }
 
-// Retention returns cohorts of those who signed up in the window.
-func (c *Conn) Retention(ctx context.Context, w ProductWindow, monthly bool, days []int64) ([]Cohort, error) {
-	cohort := "toMonday(signed_up_at, {{zone}})"
-	if monthly {
-		cohort = "toStartOfMonth(signed_up_at, {{zone}})"
+// FailedDays returns all failed calls of consumers up to the window's end.
+func (c *Conn) FailedDays(ctx context.Context, w ProductWindow, consumers []string) ([]FailedDay, error) {
+	if len(consumers) == 0 {
+		return nil, nil
 	}
-	return product[Cohort](ctx, c, "count retention", w, `WITH
-		active AS (SELECT tenant, consumer, groupUniqArray(toDate(time, {{zone}})) AS days FROM {{calls by day}} WHERE error_class = 'none' GROUP BY tenant, consumer),
-		cons AS (
-			SELECT tenant, consumer, `+cohort+` AS cohort, toDate(signed_up_at, {{zone}}) AS day FROM v_consumer
-			WHERE signed_up_at >= toDateTime(@from, 'UTC') AND signed_up_at < toDateTime(@to, 'UTC')
-		)
-		SELECT toDateTime(s.cohort, {{zone}}) AS cohort, count() AS size,
-			sumForEach(arrayMap(n -> toUInt64(has(a.days, s.day + n) AND s.day + n < toDate(toDateTime(@to, 'UTC'), {{zone}})), @days)) AS kept,
-			sumForEach(arrayMap(n -> toUInt64(s.day + n < toDate(toDateTime(@to, 'UTC'), {{zone}})), @days)) AS known
-		FROM cons AS s LEFT JOIN active AS a ON a.tenant = s.tenant AND a.consumer = s.consumer
-		GROUP BY cohort ORDER BY cohort`, clickhouse.Named("days", days))
+	return product[FailedDay](ctx, c, "list failed calls", w, `SELECT tenant, consumer, toString(error_class) AS class, service, method, any(route) AS place, time, sum(`+requestsIn("0", "@to")+`) AS calls
+		FROM call_route_1d WHERE time < toDateTime(@to, 'UTC') AND error_class != 'none' AND consumer IN (@consumers)
+		GROUP BY tenant, consumer, class, service, method, {{template}}, time HAVING calls > 0 ORDER BY tenant, consumer, time, class, service, method, place`, clickhouse.Named("consumers", consumers))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -98,18 +97,16 @@ func (c *Conn) ValueBy(ctx context.Context, w ProductWindow, of *kpi.Workflow) (
 		GROUP BY tenant, environment, unit ORDER BY amount DESC, runs DESC, unit`+onePartition, named(of)...)
 }
 
-// A QuotaUse is what one consumer or key has used of its quota.
+// A QuotaUse is what one consumer or key has used in a calendar window.
 type QuotaUse struct {
 	Tenant    string `ch:"tenant"`
 	Unit      string `ch:"unit"`
-	Owner     string `ch:"owner"`
+	Consumer  string `ch:"consumer"`  // whose it is
 	Used      int64  `ch:"used"`      // in the window, without what was throttled
 	Throttled int64  `ch:"throttled"` // in the window
-	History   int64  `ch:"history"`   // calls of the 28 days before the window's end
-	// Windows are the full windows since From, Over those of them in which used and throttled
-	// together reached the quota.
-	Windows uint64 `ch:"windows"`
-	Over    uint64 `ch:"over"`
+	History   int64  `ch:"history"`   // unthrottled calls of the 28 days before To
+	// Totals are the calls, throttled ones included, of each full window since From that has any.
+	Totals []int64 `ch:"totals"`
 }
 
 // periodSQL is the begin of the calendar window that a moment lies in.
@@ -126,79 +123,67 @@ func periodSQL(p kpi.Period) string {
 	return "toDateTime(toStartOfMonth(time, {{zone}}), {{zone}})"
 }
 
-// Quota returns the use of a plan's quota: by those who are on the plan at the
-// window's end, in the calendar window that began at begin.
-func (c *Conn) Quota(ctx context.Context, w ProductWindow, plan string, q kpi.Quota, begin time.Time) ([]QuotaUse, error) {
-	unit := "consumer"
-	if q.Of == kpi.UnitKey {
-		unit = "lower(hex(key_id))"
+// unitOf is the expression of a quota's unit.
+func unitOf(of kpi.Unit) string {
+	if of == kpi.UnitKey {
+		return "lower(hex(key_id))"
 	}
-	period := periodSQL(q.Per)
-	// Parts, so that each begins where it is to be cut.
-	cuts := []time.Time{begin.UTC(), w.From, w.To.Add(-28 * 24 * time.Hour), w.To}
-	slices.SortFunc(cuts, time.Time.Compare)
-	var parts []string
-	for i := range cuts[1:] {
-		if part := (ProductWindow{cuts[i], cuts[i+1], w.Zone}); part.From.Before(part.To) {
-			parts = append(parts, "SELECT * FROM "+strings.ReplaceAll(part.calls(true), "{{in}}", fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", part.From.Unix(), part.To.Unix())))
-		}
-	}
-	calls := "(" + strings.Join(parts, " UNION ALL ") + ")"
-	return product[QuotaUse](ctx, c, "sum the use of plan "+plan, w, `WITH
-		calls AS (
-			SELECT tenant, `+unit+` AS unit, consumer, time, sumIf(requests, error_class != 'client_quota') AS n, sumIf(requests, error_class = 'client_quota') AS t
-			FROM `+calls+` GROUP BY tenant, unit, consumer, time
-		),
-		windows AS (
-			SELECT tenant, unit, countIf(n + t >= @quota) AS over FROM (
-				SELECT tenant, unit, `+period+` AS period, sum(n) AS n, sum(t) AS t FROM calls
-				WHERE time >= toDateTime(@from, 'UTC') AND time < toDateTime(@begin, 'UTC') GROUP BY tenant, unit, period
-			) WHERE period >= toDateTime(@from, 'UTC') GROUP BY tenant, unit
-		)
-		SELECT c.tenant AS tenant, c.unit AS unit, any(v.owner) AS owner, sumIf(c.n, c.time >= toDateTime(@begin, 'UTC')) AS used, sumIf(c.t, c.time >= toDateTime(@begin, 'UTC')) AS throttled,
-			sumIf(c.n, c.time >= toDateTime(@to, 'UTC') - INTERVAL 28 DAY) AS history,
-			toUInt64(0) AS windows, any(o.over) AS over
-		FROM calls AS c
-		INNER JOIN (SELECT tenant, consumer, owner FROM v_consumer WHERE plan = @plan) AS v ON v.tenant = c.tenant AND v.consumer = c.consumer
-		LEFT JOIN windows AS o ON o.tenant = c.tenant AND o.unit = c.unit
-		GROUP BY tenant, unit HAVING used + throttled + history > 0 ORDER BY used DESC, unit`,
-		clickhouse.Named("plan", plan), clickhouse.Named("quota", q.Calls), clickhouse.Named("begin", begin.Unix()))
+	return "consumer"
 }
 
-// MinutePeaks returns, for a quota per minute, the busiest minute of each unit in the window.
-func (c *Conn) MinutePeaks(ctx context.Context, w ProductWindow, plan string, q kpi.Quota) ([]QuotaUse, error) {
-	unit := "consumer"
-	if q.Of == kpi.UnitKey {
-		unit = "lower(hex(key_id))"
+// QuotaUse returns the use of quotas by consumer or key, in the calendar window
+// that began at begin.
+func (c *Conn) QuotaUse(ctx context.Context, w ProductWindow, per kpi.Period, of kpi.Unit, begin time.Time) ([]QuotaUse, error) {
+	// Parts that begin where something is to be cut.
+	cuts := []time.Time{begin.UTC(), w.From, w.To.Add(-28 * 24 * time.Hour), w.To}
+	slices.SortFunc(cuts, time.Time.Compare)
+	var parts []levelPart
+	for i := range cuts[1:] {
+		if p := (ProductWindow{cuts[i], cuts[i+1], w.Zone}); p.From.Before(p.To) && per != kpi.PerHour {
+			parts = append(parts, p.parts(true)...)
+		}
 	}
-	return product[QuotaUse](ctx, c, "find the busiest minutes of plan "+plan, w, `WITH keys AS (
-			SELECT DISTINCT c.tenant AS tenant, c.key_id AS key_id, c.consumer AS consumer, v.owner AS owner FROM call_1h AS c
-			INNER JOIN (SELECT tenant, consumer, owner FROM v_consumer WHERE plan = @plan) AS v ON v.tenant = c.tenant AND v.consumer = c.consumer
-			WHERE c.time >= toDateTime(@from, 'UTC') AND c.time < toDateTime(@to, 'UTC')
-		)
-		SELECT tenant, unit, any(owner) AS owner, max(n) AS used, sum(t) AS throttled, toInt64(0) AS history, count() AS windows, countIf(n + t >= @quota) AS over FROM (
-			SELECT m.tenant AS tenant, `+unit+` AS unit, any(k.owner) AS owner, m.time AS time, sumIf(m.requests, m.error_class != 'client_quota') AS n, sumIf(m.requests, m.error_class = 'client_quota') AS t
-			FROM (SELECT tenant, key_id, time, error_class, requests FROM key_1m WHERE {{in}}) AS m INNER JOIN keys AS k ON k.tenant = m.tenant AND k.key_id = m.key_id
-			GROUP BY tenant, unit, time
-		) GROUP BY tenant, unit ORDER BY used DESC, unit`, clickhouse.Named("plan", plan), clickhouse.Named("quota", q.Calls))
+	if per == kpi.PerHour {
+		parts = []levelPart{{"1h", cuts[0], w.To}}
+	}
+	return product[QuotaUse](ctx, c, "sum the use of quotas", w, `SELECT tenant, unit, any(who) AS consumer, sum(u) AS used, sum(t) AS throttled, sum(h) AS history, groupArrayIf(n, full > 0) AS totals FROM (
+			SELECT tenant, `+unitOf(of)+` AS unit, argMax(consumer, last_seen) AS who, `+periodSQL(per)+` AS period, time >= toDateTime(@begin, 'UTC') AS now,
+				sumIf(requests, now AND error_class != 'client_quota') AS u, sumIf(requests, now AND error_class = 'client_quota') AS t,
+				sumIf(requests, time >= toDateTime(@to, 'UTC') - INTERVAL 28 DAY AND error_class != 'client_quota') AS h,
+				sumIf(requests, time >= toDateTime(@from, 'UTC')) AS n, NOT now AND period >= toDateTime(@from, 'UTC') AS full
+			FROM `+callsSQL(parts, "")+` GROUP BY tenant, unit, period, now
+		) GROUP BY tenant, unit ORDER BY used DESC, unit`, clickhouse.Named("begin", begin.Unix()))
+}
+
+// MinutePeaks returns, for quotas per minute, the busiest minute of each unit in
+// the window as Used, and the calls of all minutes as Totals. Keys count for
+// whose they are now.
+func (c *Conn) MinutePeaks(ctx context.Context, w ProductWindow, of kpi.Unit) ([]QuotaUse, error) {
+	return product[QuotaUse](ctx, c, "find the busiest minutes", w, `SELECT tenant, unit, any(who) AS consumer, max(n) AS used, sum(t) AS throttled, toInt64(0) AS history, groupArray(n + t) AS totals FROM (
+			SELECT tenant, `+unitOf(of)+` AS unit, any(consumer) AS who, time, sumIf(requests, error_class != 'client_quota') AS n, sumIf(requests, error_class = 'client_quota') AS t
+			FROM (
+				SELECT m.tenant AS tenant, m.key_id AS key_id, m.time AS time, m.error_class AS error_class, m.requests AS requests, if(s.consumer != '', s.consumer, m.consumer) AS consumer
+				FROM (SELECT tenant, key_id, consumer, time, error_class, requests FROM key_1m WHERE {{in}}) AS m
+				LEFT ANY JOIN (SELECT tenant, key_id, consumer FROM key_span WHERE valid_to > toDateTime64('2199-01-01 00:00:00', 3, 'UTC') AND key_id != toFixedString('', 16)) AS s ON s.tenant = m.tenant AND s.key_id = m.key_id
+			) GROUP BY tenant, unit, time
+		) GROUP BY tenant, unit ORDER BY used DESC, unit`)
 }
 
 // HourlyUse returns the unthrottled calls of units by the hour since From.
-func (c *Conn) HourlyUse(ctx context.Context, w ProductWindow, q kpi.Quota, units []string) (map[string][]float64, error) {
-	unit := "consumer"
-	if q.Of == kpi.UnitKey {
-		unit = "lower(hex(key_id))"
-	}
+func (c *Conn) HourlyUse(ctx context.Context, w ProductWindow, of kpi.Unit, units []string) (map[string][]float64, error) {
 	type row struct {
 		Tenant string  `ch:"tenant"`
 		Unit   string  `ch:"unit"`
 		Hours  []int32 `ch:"hours"`
 		Calls  []int64 `ch:"calls"`
 	}
+	only := "consumer IN (@units) OR key_id IN (SELECT key_id FROM key_span WHERE consumer IN (@units))"
+	if of == kpi.UnitKey {
+		only = "lower(hex(key_id)) IN (@units)"
+	}
 	rows, err := product[row](ctx, c, "read the hours of units", w, `SELECT tenant, unit, groupArray(hour) AS hours, groupArray(n) AS calls FROM (
-			SELECT tenant, `+unit+` AS unit, toInt32((toUnixTimestamp(time) - @from) / 3600) AS hour, sum(requests) AS n
-			FROM call_1h WHERE {{in}} AND error_class != 'client_quota' AND unit IN (@units)
-				AND (key_id IN (SELECT key_id FROM key_span WHERE consumer IN (@units)) OR lower(hex(key_id)) IN (@units) OR consumer IN (@units)) GROUP BY tenant, unit, hour
+			SELECT tenant, `+unitOf(of)+` AS unit, toInt32((toUnixTimestamp(time) - @from) / 3600) AS hour, sum(requests) AS n
+			FROM `+callsSQL([]levelPart{{"1h", w.From, w.To}}, only)+` WHERE error_class != 'client_quota' AND unit IN (@units) GROUP BY tenant, unit, hour
 		) GROUP BY tenant, unit`, clickhouse.Named("units", units))
 	if err != nil {
 		return nil, err
