@@ -57,8 +57,23 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		return daemon.Usage(err)
 	}
 	defer client.Close()
-	broker := broker{client, client.Group("ingest")}
+	return serve(ctx, &aggregateDaemon{c: c, log: log, store: store, client: client, defs: defs, pprof: *pprof})
+}
 
+// An aggregateDaemon is what `run` works with.
+type aggregateDaemon struct {
+	c      *config.Config
+	log    *slog.Logger
+	store  *clickhouse.Conn
+	client *kafka.Client
+	defs   *kpi.Definitions
+	pprof  bool
+}
+
+// serve runs all that aggregate does until ctx ends.
+func serve(ctx context.Context, d *aggregateDaemon) error {
+	c, log, store := d.c, d.log, d.store
+	broker := broker{d.client, d.client.Group("ingest")}
 	reg := daemon.NewRegistry()
 	measurer := aggregate.New(c.Aggregate, topicNames(c.Kafka.Topics), aggregate.Deps{
 		Broker: broker, Ledger: store, Record: store, Now: time.Now, Log: log, Registry: reg,
@@ -68,28 +83,23 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		Keep: map[string]time.Duration{"access_log": c.Retention.AccessLog, "span": c.Retention.Span},
 	}
 	counters := &aggregate.Reader{Gateways: c.Aggregate.Gateways, Read: gatewaystat.Read, Counters: store, Now: time.Now, Log: log}
-	workflows := workflower(c, defs, store, log, reg)
+	workflows := workflower(c, d.defs, store, log, reg)
 	storage := newStorageWatch(store, c, log, reg)
-	admin := daemon.NewAdmin(c.Aggregate.Listen, *pprof, reg, log,
+	admin := daemon.NewAdmin(c.Aggregate.Listen, d.pprof, reg, log,
 		daemon.Check{Name: "clickhouse", Probe: func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }},
-		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, client) }},
+		daemon.Check{Name: "kafka", Probe: func(ctx context.Context) error { return checkTopics(ctx, c, d.client) }},
 	)
 	if err := admin.Listen(); err != nil {
 		return err
 	}
 	log.Info("started", "listen", admin.Addr(), "topics", strings.Join(topicNames(c.Kafka.Topics), " "), "version", daemon.Version())
+	runs := func(ctx context.Context) error { return workflows.Run(ctx, c.Aggregate.KPIInterval) }
 	return daemon.RunStages(ctx, log, shutdownTimeout,
 		daemon.Stage{Name: "measure", Run: func(ctx context.Context) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
-			return together(ctx, measurer.Run, windows.Run, counters.Run, storage.Run)
-		}},
-		daemon.Stage{Name: "workflows", Run: func(ctx context.Context) error {
-			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
-				return err
-			}
-			return workflows.Run(ctx, c.Aggregate.KPIInterval)
+			return together(ctx, measurer.Run, windows.Run, counters.Run, storage.Run, runs)
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)

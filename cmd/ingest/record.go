@@ -193,15 +193,7 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	if e.NoResponse {
 		p.number("status", 0)
 	}
-	p.size("request_bytes", e.RequestBytes)
-	p.size("response_bytes", e.ResponseBytes)
-	if e.Amount.OK {
-		p.key("amount")
-		p.row = strconv.AppendFloat(p.row, float64(e.Amount.V)/1e6, 'f', -1, 64)
-	}
-	p.millis("latency_ms", e.Latency.Total)
-	p.millis("upstream_latency_ms", e.Latency.Upstream)
-	p.millis("gateway_latency_ms", done.Latency.Gateway)
+	p.measured(e, &done)
 	p.text("service", e.Service)
 	p.text("route", e.Route)
 	if e.Route == "" {
@@ -229,6 +221,19 @@ func (p *decodePrinter) entry(e *accesslog.Entry) {
 	p.text("region", e.Region)
 	p.text("api_version", e.APIVersion)
 	p.outcome(&done)
+}
+
+// measured prints sizes, what the call is worth, and times.
+func (p *decodePrinter) measured(e, done *accesslog.Entry) {
+	p.size("request_bytes", e.RequestBytes)
+	p.size("response_bytes", e.ResponseBytes)
+	if e.Amount.OK {
+		p.key("amount")
+		p.row = strconv.AppendFloat(p.row, float64(e.Amount.V)/1e6, 'f', -1, 64)
+	}
+	p.millis("latency_ms", e.Latency.Total)
+	p.millis("upstream_latency_ms", e.Latency.Upstream)
+	p.millis("gateway_latency_ms", done.Latency.Gateway)
 }
 
 // logged prints what is shown but not stored.

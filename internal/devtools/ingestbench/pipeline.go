@@ -84,25 +84,15 @@ func (b *bench) gatewatch(ctx context.Context, t input, prepare func(*clickhouse
 		return c, err
 	}
 	engineBefore, began := b.engineCPU(), time.Now()
-	args := []string{"run", "--config", settings}
-	if b.profile != "" {
-		args = append(args, "--pprof")
-	}
-	var members []*leash.Process
-	for range b.members {
-		p, err := leash.Start(log, b.bin, args...)
-		if err != nil {
-			return c, err
-		}
+	members, err := b.startMembers(log, settings)
+	for _, p := range members {
 		defer p.Kill()
-		members = append(members, p)
+	}
+	if err != nil {
+		return c, err
 	}
 	if b.profile != "" && t.name == topicJSON {
-		go func() {
-			if err := b.saveProfile(ctx); err != nil {
-				fmt.Fprintln(os.Stderr, "ingestbench: no profile:", err)
-			}
-		}()
+		go b.saveProfile(ctx)
 	}
 	c.rows = b.rows[t.name]
 	if err := stored(ctx, conn, members[0], log.Name(), int64(c.rows)); err != nil {
@@ -123,6 +113,22 @@ func (b *bench) gatewatch(ctx context.Context, t input, prepare func(*clickhouse
 		err = after(conn, &c)
 	}
 	return c, err
+}
+
+// startMembers starts as many processes of ingest as b says.
+func (b *bench) startMembers(log *os.File, settings string) (members []*leash.Process, err error) {
+	args := []string{"run", "--config", settings}
+	if b.profile != "" {
+		args = append(args, "--pprof")
+	}
+	for range b.members {
+		p, err := leash.Start(log, b.bin, args...)
+		if err != nil {
+			return members, err
+		}
+		members = append(members, p)
+	}
+	return members, nil
 }
 
 // stored waits until the ledger has all rows.
@@ -179,7 +185,13 @@ func (b *bench) settings(database string, t input) (string, error) {
 	return path, os.WriteFile(path, text, 0o600)
 }
 
-func (b *bench) saveProfile(ctx context.Context) error {
+func (b *bench) saveProfile(ctx context.Context) {
+	if err := b.fetchProfile(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "ingestbench: no profile:", err)
+	}
+}
+
+func (b *bench) fetchProfile(ctx context.Context) error {
 	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", adminAddr, profileSeconds)
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

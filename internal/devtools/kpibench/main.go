@@ -19,8 +19,8 @@ import (
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/devstack"
 	"gatewatch/internal/devstack/engine"
-	"gatewatch/internal/devstack/rollupfill"
 	"gatewatch/internal/devstack/leash"
+	"gatewatch/internal/devstack/rollupfill"
 )
 
 func main() {
