@@ -237,7 +237,7 @@ func TestReportUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"report", "-h"}, 0, "Dimensions: time service"},
-		{[]string{"report", "weather"}, 2, "errors, gaps, keys"},
+		{[]string{"report", "weather"}, 2, "errors, first-call"},
 		{[]string{"report", "--by", "colour"}, 2, "there are time, service, route"},
 		{[]string{"report", "--by", "node,node"}, 2, "twice"},
 		{[]string{"report", "--where", "service"}, 2, "dimension=value"},
