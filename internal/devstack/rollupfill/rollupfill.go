@@ -32,12 +32,14 @@ const (
 var (
 	latency = [][2]string{{"timed", "toInt64(count(latency_us))"}}
 	amounts = [][2]string{
-		{"bytes_in", "toInt64(sum(ifNull(bytes_in, 0)))"}, {"bytes_out", "toInt64(sum(ifNull(bytes_out, 0)))"},
+		{"bytes_in", "toInt64(sum(ifNull(bytes_in, 0)))"},
+		{"bytes_out", "toInt64(sum(ifNull(bytes_out, 0)))"},
 		{"latency_us_sum", "toInt64(sum(ifNull(latency_us, 0)))"},
 	}
 	ofRequests = [][2]string{
 		{"latency_us_max", "max(ifNull(latency_us, 0))"},
-		{"upstream_timed", "toInt64(count(upstream_latency_us))"}, {"upstream_us_sum", "toInt64(sum(ifNull(upstream_latency_us, 0)))"},
+		{"upstream_timed", "toInt64(count(upstream_latency_us))"},
+		{"upstream_us_sum", "toInt64(sum(ifNull(upstream_latency_us, 0)))"},
 	}
 	ofKeys = [][2]string{{"first_seen", "min(ts)"}, {"last_seen", "max(ts)"}}
 )
