@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"gatewatch/internal/aggregate"
@@ -121,10 +122,7 @@ func backfill(ctx context.Context, env *daemon.Env, r *reporter, from, to time.T
 
 // recompute computes the windows of layers, dimensions and what is unusual again.
 func (r *reporter) recompute(ctx context.Context, env *daemon.Env, from, to time.Time) error {
-	w := aggregate.Windows{
-		Store: r.store, Derivations: aggregate.Derivations(), Now: func() time.Time { return r.now },
-		Keep: map[string]time.Duration{"access_log": r.conf.Retention.AccessLog, "span": r.conf.Retention.Span},
-	}
+	w := newWindows(r.store, r.conf, func() time.Time { return r.now }, slog.New(slog.DiscardHandler))
 	return w.Recompute(ctx, from, to, func(done, all int) {
 		if daemon.IsTerminal(env.Stderr) {
 			fmt.Fprintf(env.Stderr, "\r%s %d of %d parts of derived tables ", bars(float64(done)/float64(all), barWidth), done, all)

@@ -78,10 +78,7 @@ func serve(ctx context.Context, d *aggregateDaemon) error {
 	measurer := aggregate.New(c.Aggregate, topicNames(c.Kafka.Topics), aggregate.Deps{
 		Broker: broker, Ledger: store, Record: store, Now: time.Now, Log: log, Registry: reg,
 	})
-	windows := &aggregate.Windows{
-		Store: store, Derivations: aggregate.Derivations(), Now: time.Now, Log: log,
-		Keep: map[string]time.Duration{"access_log": c.Retention.AccessLog, "span": c.Retention.Span},
-	}
+	windows := newWindows(store, c, time.Now, log)
 	counters := &aggregate.Reader{Gateways: c.Aggregate.Gateways, Read: gatewaystat.Read, Counters: store, Now: time.Now, Log: log}
 	workflows := workflower(c, d.defs, store, log, reg)
 	storage := newStorageWatch(store, c, log, reg)
@@ -103,6 +100,14 @@ func serve(ctx context.Context, d *aggregateDaemon) error {
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
+}
+
+// newWindows returns what computes the derived tables.
+func newWindows(store *clickhouse.Conn, c *config.Config, now func() time.Time, log *slog.Logger) *aggregate.Windows {
+	return &aggregate.Windows{
+		Store: store, Derivations: aggregate.Derivations(), Now: now, Log: log,
+		Keep: map[string]time.Duration{"access_log": c.Retention.AccessLog, "span": c.Retention.Span},
+	}
 }
 
 // together runs all until ctx ends or one fails.
