@@ -160,6 +160,12 @@ func TestExplain(t *testing.T) {
 	if row := find(ask("auth"), map[string]any{"consumer": "c3"}); row["refused"] != 1690.0 || row["succeeded"].(float64) > 100 {
 		t.Errorf("auth: %v", row)
 	}
+	// Beyond the raw rows a dimension of its own table answers.
+	code, out, errs := runCommand(t, "report", "traffic", "--by", "node", "--where", "service=payments", "--config", file, "--from", "20d", "-o", "json")
+	var r reportJSON
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Source != "dimension_1h" || len(r.Rows) != 3 || r.Total.Requests != 71_000 || r.Rows[2].Requests != 23_000 {
+		t.Errorf("traffic by node: exit %d, %v: %s%s", code, err, out, errs)
+	}
 	for _, q := range sheetQuestions {
 		code, out, errs := runCommand(t, slices.Concat([]string{"report", q.name}, window)...)
 		if code != 0 || !strings.Contains(out, "\ncomplete until ") {

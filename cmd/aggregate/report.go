@@ -279,13 +279,13 @@ func (r *reporter) query(ctx context.Context, by []string, where []clickhouse.Co
 		q.Source = clickhouse.SourceRaw
 		level = rollup.Level{Name: "access_log", Grain: rollup.Grain10s, Keep: r.conf.Retention.AccessLog}
 		kept = level.Kept(from, r.now)
-		if _, single := clickhouse.Single(dims); single && within(clickhouse.SourceDimension) {
+		if single, ok := clickhouse.Single(dims); ok && within(clickhouse.SourceDimension) {
 			much, err := r.tooMuch(ctx, from, to)
 			if err != nil {
 				return q, 0, err
 			}
 			if much {
-				q.Source = clickhouse.SourceDimension
+				q.Source, q.Single = clickhouse.SourceDimension, single
 				level = rollup.Level{Name: "dimension_1h", Grain: rollup.Grain1h, Keep: r.conf.Retention.Dimension1h}
 				kept = level.Kept(from, r.now)
 			}

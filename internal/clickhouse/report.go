@@ -95,6 +95,8 @@ type SumsQuery struct {
 	Largest bool
 	// Limit keeps that many rows; 0 keeps all.
 	Limit int
+	// Single is the dimension that SourceDimension is asked about; By need not have it.
+	Single string
 	// Apdex is the threshold for satisfied requests; 0 counts none.
 	Apdex time.Duration
 }
@@ -239,15 +241,10 @@ func (q SumsQuery) where() (string, []any, error) {
 		args = append(args, clickhouse.Named(name, w.Value))
 	}
 	if q.Source == SourceDimension {
-		dims := slices.Clone(q.By)
-		for _, w := range q.Where {
-			dims = append(dims, w.Dimension)
+		if !slices.Contains(singleDimensions, q.Single) {
+			return "", nil, fmt.Errorf("%s answers by one of %s", q.Source, strings.Join(singleDimensions, ", "))
 		}
-		name, ok := Single(dims)
-		if !ok {
-			return "", nil, fmt.Errorf("%s answers by exactly one of %s", q.Source, strings.Join(singleDimensions, ", "))
-		}
-		parts = append(parts, "dimension = '"+name+"'")
+		parts = append(parts, "dimension = '"+q.Single+"'")
 	}
 	if q.ErrorsOnly {
 		parts = append(parts, "error_class != 'none'")
