@@ -1,8 +1,7 @@
 // Command aggregatebench measures what questions cost on a large store: raw rows
-// of 30 days are made inside ClickHouse from a seed, and the views that
-// ingestbench compares with fill the same rollups from them as ingest does; then
-// the built aggregate answers each question over 24 hours and over 30 days. The
-// last line is JSON.
+// of 30 days are made inside ClickHouse from a seed, and the rollups that ingest
+// would count are filled from them; then the built aggregate answers each
+// question over 24 hours and over 30 days. The last line is JSON.
 package main
 
 import (
@@ -26,6 +25,7 @@ import (
 	"gatewatch/internal/devstack"
 	"gatewatch/internal/devstack/engine"
 	"gatewatch/internal/devstack/leash"
+	"gatewatch/internal/devstack/rollupfill"
 	"gatewatch/internal/rollup"
 )
 
@@ -54,9 +54,9 @@ type result struct {
 	// RollupShare is what all rollups and derived tables take, at their default
 	// retention, of what access_log takes.
 	RollupShare float64 `json:"rollup_share"`
-	// CPU seconds of the engine a million rows: of the views, which stand for ingest's
-	// folding and cost more, and of what aggregate computes afterwards.
-	InsertCPU float64 `json:"insert_rollup_cpu_s_per_million"`
+	// CPU seconds of the engine a million rows: of filling the rollups inside it,
+	// which stands for ingest's folding, and of what aggregate computes afterwards.
+	FillCPU   float64 `json:"fill_cpu_s_per_million"`
 	DeriveCPU float64 `json:"derive_cpu_s_per_million"`
 	Rows      int64   `json:"rows"`
 }
@@ -74,7 +74,6 @@ type bench struct {
 	server *engine.Server
 	bin    string
 	file   string // gatewatch.yaml
-	views  string // SQL
 	seed   uint64
 	rows   int64
 	to     time.Time
@@ -120,11 +119,6 @@ func (b *bench) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	views, err := os.ReadFile(filepath.Join(root, "internal", "devtools", "ingestbench", "views.sql"))
-	if err != nil {
-		return err
-	}
-	b.views = string(views)
 	b.bin = filepath.Join(dir, "aggregate")
 	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/aggregate")
 	build.Dir = root
@@ -158,11 +152,11 @@ func (b *bench) start(ctx context.Context, dir string) error {
 	return b.conn.ApplyRetention(ctx, conf.Retention.TTLs())
 }
 
-// block makes rows of the bench, from the first one on, in a table.
-func (b *bench) block(ctx context.Context, table string, first, n int64) error {
+// block makes rows of the bench, from the first one on.
+func (b *bench) block(ctx context.Context, first, n int64) error {
 	from, to := b.to.Add(-length), b.to
 	return b.conn.Exec(ctx, strings.NewReplacer(
-		"{{table}}", table, "{{seed}}", fmt.Sprint(b.seed), "{{from}}", fmt.Sprint(from.UnixMicro()), "{{to}}", fmt.Sprint(to.UnixMicro()),
+		"{{seed}}", fmt.Sprint(b.seed), "{{from}}", fmt.Sprint(from.UnixMicro()), "{{to}}", fmt.Sprint(to.UnixMicro()),
 		"{{step}}", fmt.Sprint(float64(length.Microseconds())/float64(b.rows)), "{{first}}", fmt.Sprint(first), "{{rows}}", fmt.Sprint(n),
 	).Replace(rowsSQL)+" SETTINGS max_block_size = 1000000, min_insert_block_size_rows = 1000000, min_insert_block_size_bytes = 0, max_insert_threads = 1, optimize_on_insert = 0")
 }
@@ -171,34 +165,19 @@ func (b *bench) cpu() float64 { return devstack.CPU(b.server.PID()).Seconds() }
 
 // fill makes the rows and all that is computed from them.
 func (b *bench) fill(ctx context.Context, r *result) error {
-	// The same rows into a table without views, for what the views cost.
-	if err := b.conn.Exec(ctx, "CREATE TABLE bare AS access_log"); err != nil {
-		return err
-	}
-	sample := min(b.rows, 5*blockRows)
-	before := b.cpu()
-	for first := int64(0); first < sample; first += blockRows {
-		if err := b.block(ctx, "bare", first, min(blockRows, sample-first)); err != nil {
-			return err
-		}
-	}
-	bare := (b.cpu() - before) / float64(sample)
-	if err := b.conn.Exec(ctx, "DROP TABLE bare SYNC"); err != nil {
-		return err
-	}
-	if err := b.addViews(ctx); err != nil {
-		return err
-	}
-	before = b.cpu()
 	for first := int64(0); first < b.rows; first += blockRows {
-		if err := b.block(ctx, "access_log", first, min(blockRows, b.rows-first)); err != nil {
+		if err := b.block(ctx, first, min(blockRows, b.rows-first)); err != nil {
 			return err
 		}
 		if done := first + blockRows; done%5_000_000 == 0 {
 			fmt.Fprintf(os.Stderr, "aggregatebench: %d of %d rows\n", done, b.rows)
 		}
 	}
-	r.InsertCPU = 1e6 * ((b.cpu()-before)/float64(b.rows) - bare)
+	before := b.cpu()
+	if err := rollupfill.FillAll(ctx, b.conn); err != nil {
+		return err
+	}
+	r.FillCPU = 1e6 * (b.cpu() - before) / float64(b.rows)
 	for from := b.to.Add(-spansFrom); from.Before(b.to); from = from.Add(24 * time.Hour) {
 		q := strings.NewReplacer("{{from}}", fmt.Sprint(from.Unix()), "{{to}}", fmt.Sprint(from.Add(24*time.Hour).Unix())).Replace(spansSQL)
 		if err := b.conn.Exec(ctx, q); err != nil {
@@ -228,20 +207,6 @@ func (b *bench) fill(ctx context.Context, r *result) error {
 	return b.conn.InsertWatermarks(ctx, []rollup.Watermark{
 		{Topic: "gateway", CompleteUntil: now, MeasuredAt: now, CaughtUp: true}, {Topic: "spans", CompleteUntil: now, MeasuredAt: now, CaughtUp: true},
 	})
-}
-
-// addViews makes the views that fill the rollups.
-func (b *bench) addViews(ctx context.Context) error {
-	text := strings.NewReplacer("{{from}}", b.conn.Database, "{{to}}", b.conn.Database).Replace(b.views)
-	for statement := range strings.SplitSeq(text, ";\n") {
-		if !strings.Contains(statement, "CREATE ") {
-			continue
-		}
-		if err := b.conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("make the views: %w", err)
-		}
-	}
-	return nil
 }
 
 // sizes merges and weighs the tables.

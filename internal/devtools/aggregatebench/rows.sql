@@ -1,4 +1,4 @@
-INSERT INTO {{table}} (ts, kafka_time, topic, kafka_partition, kafka_offset, tenant, environment, service, route, method, host, path, protocol, status, error_class, responder,
+INSERT INTO access_log (ts, kafka_time, topic, kafka_partition, kafka_offset, tenant, environment, service, route, method, host, path, protocol, status, error_class, responder,
     upstream_reached, error_evidence, tries, latency_us, upstream_latency_us, gateway_latency_us, bytes_in, bytes_out, upstream, upstream_status, node, region, api_version,
     consumer, plan, key_id, client_ip, user_agent, trace_id, span_id)
 WITH
