@@ -285,7 +285,7 @@ func TestHeadersAndLimits(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		_ = json.Unmarshal(b, &body) //nolint:errcheck // times are no objects; the rest is read
+		_ = json.Unmarshal(b, &body) // times are no objects; the rest is read
 	}))
 	defer server.Close()
 	c, err := New([]string{server.URL}, evaluate.AlertmanagerAuth{Headers: map[string]string{"X-Scope-OrgID": "shop"}})
