@@ -285,7 +285,7 @@ func TestHeadersAndLimits(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		_ = json.Unmarshal(b, &body) //nolint:errcheck // times are no objects; the rest is read
+		_ = json.Unmarshal(b, &body) // times are no objects; the rest is read
 	}))
 	defer server.Close()
 	c, err := New([]string{server.URL}, evaluate.AlertmanagerAuth{Headers: map[string]string{"X-Scope-OrgID": "shop"}})
@@ -314,5 +314,37 @@ func TestHeadersAndLimits(t *testing.T) {
 	}
 	if _, err := New(nil, evaluate.AlertmanagerAuth{CertFile: "nowhere.pem", KeyFile: "nowhere.pem"}); err == nil {
 		t.Error("a certificate that is not there is taken")
+	}
+}
+
+// TestStates: what a peer says of our alerts is read back, from the first peer
+// that answers; alerts of others are left alone.
+func TestStates(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v2/alerts" || r.URL.Query().Get("filter") != `slo=~".+"` {
+			t.Errorf("asked for %s", r.URL)
+		}
+		_, _ = io.WriteString(w, `[
+			{"labels":{"slo":"a"},"annotations":{"alert_id":"1"},"receivers":[{"name":"pager"},{"name":"chat"}],"status":{"state":"suppressed","silencedBy":["s"],"inhibitedBy":[],"mutedBy":["night"]}},
+			{"labels":{"slo":"b"},"annotations":{},"receivers":[],"status":{"state":"active"}}]`)
+	}))
+	defer server.Close()
+	c, err := New([]string{"http://127.0.0.1:1", server.URL}, evaluate.AlertmanagerAuth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.States(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []evaluate.Delivered{{AlertID: "1", State: "suppressed", SilencedBy: []string{"s"}, InhibitedBy: []string{}, MutedBy: []string{"night"}, Receivers: []string{"chat", "pager"}}}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("states (-got +want):\n%s", diff)
+	}
+	if c, err = New([]string{"http://127.0.0.1:1"}, evaluate.AlertmanagerAuth{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.States(t.Context()); err == nil {
+		t.Error("nobody answers, and states are known")
 	}
 }

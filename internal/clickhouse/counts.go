@@ -116,16 +116,17 @@ func (q *countQuery) add(f slo.Feed, number int) bool {
 		n = len(q.columns)
 		q.column[key] = n
 		valid, bad := countable(f.SLI)
-		cond := "1"
+		conds := []string{"1"}
 		for _, by := range []struct{ column, value string }{
 			{"route", f.SLI.Route}, {"method", f.SLI.Method}, {"environment", f.SLI.Environment}, {"tenant", f.SLI.Tenant},
 		} {
 			if by.value != "" {
 				name := fmt.Sprintf("v%d", len(q.args))
-				cond += fmt.Sprintf(" AND %s = @%s", by.column, name)
+				conds = append(conds, fmt.Sprintf("%s = @%s", by.column, name))
 				q.args = append(q.args, clickhouse.Named(name, by.value))
 			}
 		}
+		cond := strings.Join(conds, " AND ")
 		q.columns = append(q.columns, fmt.Sprintf("toInt64(sumIf(%s, %s)) AS c%d", valid, cond, n), fmt.Sprintf("toInt64(sumIf(%s, %s)) AS c%d", bad, cond, n+1))
 	}
 	if q.feeds[f.Service] == nil {

@@ -70,6 +70,14 @@ func (t *Traffic) usualRate(at time.Time, judged int) (rate float64, why string)
 	return float64(before[len(before)/2]), "in the hour before"
 }
 
+// retired tells whether a service has had no requests for a day: whoever is to
+// know has been told, and it is not usual any more that it has some.
+func (t *Traffic) retired() bool {
+	const day = 24
+	n := len(t.History)
+	return n >= day && !slices.ContainsFunc(t.History[n-day:], func(p baseline.Point) bool { return p.Value > 0 })
+}
+
 // last returns the sum of the newest n minutes.
 func (t *Traffic) last(n int) (sum int64) {
 	for _, v := range t.Minutes[max(0, len(t.Minutes)-n):] {
@@ -83,7 +91,7 @@ func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
 	whole := map[string]bool{}
 	for _, t := range r.Traffic { // services come before their nodes
 		rate, why := t.usualRate(r.At, lostMinutes)
-		if rate < lostRate || len(t.Minutes) < lostMinutes || whole[t.Service] {
+		if rate < lostRate || len(t.Minutes) < lostMinutes || whole[t.Service] || t.retired() {
 			continue
 		}
 		lost := true

@@ -88,7 +88,7 @@ func (f *finding) text(c Config) string {
 	p.add("Owner", "%s", ownerLine(f.owner))
 	f.layers(&p)
 	f.budget(&p)
-	p.add("Data", "complete until %s, %s before sending%s", f.complete.UTC().Format(time.TimeOnly), age(f.now.Sub(f.complete)), f.effective())
+	p.add("Data", "complete until %s, %s before sending%s", f.complete.UTC().Format(time.TimeOnly), age(max(0, f.now.Sub(f.complete))), f.effective())
 	links := []string{fmt.Sprintf("`gatewatch-alert explain %s`", st.ID)}
 	if ev.TraceID != "" {
 		links = append(links, "trace "+ev.TraceID)

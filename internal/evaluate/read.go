@@ -43,7 +43,8 @@ func (l *Loop) read(ctx context.Context, to time.Time) (*batch, error) {
 		from = change.From
 	}
 	if horizon := tick.Add(-veryLate); from.Before(horizon) {
-		if deep.IsZero() || from.Before(deep) {
+		// At a start what is older has just been read.
+		if !l.fresh.seen.IsZero() && (deep.IsZero() || from.Before(deep)) {
 			deep = from
 		}
 		from = horizon

@@ -220,9 +220,7 @@ func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, st
 		p.add(line.Name, "%s", tidy(line.Text))
 	}
 	vars := map[string]string{"service": name, "slo": sig.name(), "since": sig.Since.UTC().Format(time.RFC3339), "alert": st.ID}
-	for k, v := range sig.Labels {
-		vars[k] = v
-	}
+	maps.Copy(vars, sig.Labels)
 	if route != "" {
 		vars["method"], vars["route"] = method, route
 	}
@@ -233,7 +231,7 @@ func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, st
 	p.runbook(found, l.config.runbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(answer))
 	if !complete.IsZero() {
-		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(l.deps.Now().Sub(complete)))
+		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
 	}
 	p.add("Links", "`gatewatch-alert explain %s`", st.ID)
 	labels := l.labels(*st, answer.Team.Name)

@@ -56,6 +56,7 @@ func TestDetectors(t *testing.T) {
 			{Service: "node", Node: "n2", Minutes: minutes(75, 100, 0, 0, 0)},
 			{Service: "two minutes", Minutes: minutes(75, 300, 0, 0)},
 			{Service: "by week", Minutes: make([]int64, 75), History: usualHours(at, 6000)},
+			{Service: "retired", Minutes: make([]int64, 75), History: append(usualHours(at, 6000)[:26*24], make([]baseline.Point, 48)...)},
 			{Service: "young", Minutes: minutes(30, 300, 0, 0, 0)},
 		}}, []string{"by week", "lost", "node node=n2"}},
 		{alert.TrafficDip, Readings{Traffic: []Traffic{

@@ -2,6 +2,8 @@ package slo
 
 import (
 	"os"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -20,5 +22,24 @@ func TestShippedFiles(t *testing.T) {
 		if s.Name == "payments-availability" && (s.Target != 0.999 || s.SLI.Kind != Availability || s.Service != "payments") {
 			t.Errorf("payments: %+v", s)
 		}
+	}
+}
+
+// TestDocumentedFiles reads the examples of docs/alerting.md as one folder.
+func TestDocumentedFiles(t *testing.T) {
+	b, err := os.ReadFile("../../docs/alerting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
+		files = append(files, m[1])
+	}
+	set, err := Parse("alerting.md", []byte(strings.Join(files, "---\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.SLOs) != 2 || len(set.Maintenances) != 1 || len(set.Adjustments) != 1 || len(set.Notes) != 0 {
+		t.Errorf("%d objectives, %d maintenances, %d adjustments, notes %q", len(set.SLOs), len(set.Maintenances), len(set.Adjustments), set.Notes)
 	}
 }
