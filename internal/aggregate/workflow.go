@@ -67,7 +67,8 @@ type Workflower struct {
 type WorkflowDeps struct {
 	Store       WorkflowStore
 	Definitions *kpi.Definitions
-	Zone        string // of days and months, an IANA name
+	Zone        string        // of days and months, an IANA name
+	Interval    time.Duration // between passes
 	// Until tells up to which event time nothing is missing.
 	Until    func(ctx context.Context) (time.Time, error)
 	Now      func() time.Time
@@ -89,8 +90,8 @@ const storeChunk = 50_000
 
 // Run publishes the definitions and makes a pass at every interval until ctx
 // ends. A pass that fails is logged and made again at the next interval.
-func (p *Workflower) Run(ctx context.Context, interval time.Duration) error {
-	tick := time.NewTicker(interval)
+func (p *Workflower) Run(ctx context.Context) error {
+	tick := time.NewTicker(p.Interval)
 	defer tick.Stop()
 	published := false
 	loggedAt := time.Time{}
