@@ -90,13 +90,12 @@ func serve(ctx context.Context, d *aggregateDaemon) error {
 		return err
 	}
 	log.Info("started", "listen", admin.Addr(), "topics", strings.Join(topicNames(c.Kafka.Topics), " "), "version", daemon.Version())
-	runs := func(ctx context.Context) error { return workflows.Run(ctx, c.Aggregate.KPIInterval) }
 	return daemon.RunStages(ctx, log, shutdownTimeout,
 		daemon.Stage{Name: "measure", Run: func(ctx context.Context) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
-			return together(ctx, measurer.Run, windows.Run, counters.Run, storage.Run, runs)
+			return together(ctx, measurer.Run, windows.Run, counters.Run, storage.Run, workflows.Run)
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},
 	)
@@ -123,7 +122,7 @@ func together(ctx context.Context, runs ...func(context.Context) error) error {
 // which everything in Kafka is stored, less the time that gateways need to ship.
 func workflower(c *config.Config, defs *kpi.Definitions, store *clickhouse.Conn, log *slog.Logger, reg prometheus.Registerer) *aggregate.Workflower {
 	return aggregate.NewWorkflower(aggregate.WorkflowDeps{
-		Store: store, Definitions: defs, Zone: c.Aggregate.ReportingTimeZone, Now: time.Now, Log: log, Registry: reg,
+		Store: store, Definitions: defs, Zone: c.Aggregate.ReportingTimeZone, Interval: c.Aggregate.KPIInterval, Now: time.Now, Log: log, Registry: reg,
 		Until: func(ctx context.Context) (time.Time, error) {
 			r := reporter{store: store, conf: c, now: time.Now().UTC()}
 			complete, err := r.completeness(ctx, r.now)

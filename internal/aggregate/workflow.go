@@ -15,7 +15,7 @@ import (
 type Unit struct{ Tenant, Environment, Name string }
 
 // A UnitRun is a run to be stored. Removed takes one back that late calls have
-// shown to be none.
+// shown to be none, or somebody else's.
 type UnitRun struct {
 	*kpi.Run
 	At      Unit
@@ -67,7 +67,8 @@ type Workflower struct {
 type WorkflowDeps struct {
 	Store       WorkflowStore
 	Definitions *kpi.Definitions
-	Zone        string // of days and months, an IANA name
+	Zone        string        // of days and months, an IANA name
+	Interval    time.Duration // between passes
 	// Until tells up to which event time nothing is missing.
 	Until    func(ctx context.Context) (time.Time, error)
 	Now      func() time.Time
@@ -89,8 +90,8 @@ const storeChunk = 50_000
 
 // Run publishes the definitions and makes a pass at every interval until ctx
 // ends. A pass that fails is logged and made again at the next interval.
-func (p *Workflower) Run(ctx context.Context, interval time.Duration) error {
-	tick := time.NewTicker(interval)
+func (p *Workflower) Run(ctx context.Context) error {
+	tick := time.NewTicker(p.Interval)
 	defer tick.Stop()
 	published := false
 	loggedAt := time.Time{}
@@ -154,7 +155,7 @@ func (p *Workflower) pass(ctx context.Context, w *kpi.Workflow, until time.Time)
 	if err != nil {
 		return err
 	}
-	s := &storing{p: p, ctx: ctx, w: w, version: uint64(p.Now().UnixMicro()), made: map[begin]bool{}}
+	s := &storing{p: p, ctx: ctx, w: w, version: uint64(p.Now().UnixMicro())}
 	err = p.Store.WorkflowCalls(ctx, w, base, func(u Unit, calls []kpi.Call) error {
 		err := s.unit(u, stored[u], calls, base.UnixMicro(), until.UnixMicro())
 		delete(stored, u)
@@ -168,7 +169,7 @@ func (p *Workflower) pass(ctx context.Context, w *kpi.Workflow, until time.Time)
 			return err
 		}
 	}
-	if err := s.takeBack(); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	return p.Store.PassDone(ctx, w, dirty.Pass, until)
@@ -187,10 +188,6 @@ type storing struct {
 	w       *kpi.Workflow
 	version uint64
 	runs    []UnitRun
-	// made are the runs that are new, gone those that are no more: a run whose key
-	// belongs to somebody else now is both, and must not be taken back.
-	made map[begin]bool
-	gone []UnitRun
 }
 
 // unit makes the runs of a unit again from base on and stores those that differ
@@ -212,30 +209,17 @@ func (s *storing) unit(u Unit, stored []*kpi.Run, calls []kpi.Call, base, until 
 	for _, r := range kpi.NewMatcher(s.w, u.Name, open).Match(calls, until) {
 		old := before[begin{r.Start, r.ID}]
 		delete(before, begin{r.Start, r.ID})
-		if old == nil {
-			s.made[begin{r.Start, r.ID}] = true
-		}
 		if old == nil || !old.Equal(r) {
 			s.runs = append(s.runs, UnitRun{Run: r, At: u})
 		}
 	}
 	for _, r := range before {
-		s.gone = append(s.gone, UnitRun{Run: r, At: u, Removed: true})
+		s.runs = append(s.runs, UnitRun{Run: r, At: u, Removed: true})
 	}
 	if len(s.runs) >= storeChunk {
 		return s.flush()
 	}
 	return nil
-}
-
-// takeBack stores what is left, and which runs are no more.
-func (s *storing) takeBack() error {
-	for _, r := range s.gone {
-		if !s.made[begin{r.Start, r.ID}] {
-			s.runs = append(s.runs, r)
-		}
-	}
-	return s.flush()
 }
 
 func (s *storing) flush() error {

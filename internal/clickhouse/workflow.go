@@ -48,17 +48,19 @@ func (c *Conn) collectRoute(ctx context.Context, route string) error {
 	if err := c.QueryRow(ctx, "SELECT count() FROM workflow_route WHERE (method, route) = "+route).Scan(&n); err != nil || n > 0 {
 		return err
 	}
-	// From now on the insert collects; what both find is the same row, and is merged.
+	// From now on the insert collects. A row that is being inserted at this moment
+	// may be found by both; it is the same row, and is merged.
 	if err := c.Exec(ctx, "INSERT INTO workflow_route (method, route) VALUES "+route); err != nil {
 		return err
 	}
 	err := c.Exec(ctx, `INSERT INTO workflow_call SELECT ts, tenant, environment, service, method, route, status, error_class, key_id, consumer, plan, amount,
 		topic, kafka_partition, kafka_offset, record, now('UTC')
-		FROM access_log WHERE (consumer != '' OR key_id != toFixedString('', 16)) AND (method, `+templateSQL+`) = `+route)
+		FROM access_log WHERE (consumer != '' OR key_id != toFixedString('', 16)) AND (method, `+templateSQL+`) = `+route+`
+			AND (topic, kafka_partition, kafka_offset, record) NOT IN (SELECT topic, kafka_partition, kafka_offset, record FROM workflow_call WHERE (method, `+templateSQL+`) = `+route+`)`)
 	if err != nil {
 		return errors.Join(err, c.Exec(ctx, "ALTER TABLE workflow_route DELETE WHERE (method, route) = "+route))
 	}
-	return c.Exec(ctx, "OPTIMIZE TABLE workflow_call FINAL")
+	return nil
 }
 
 // published is a row of kpi_definition.

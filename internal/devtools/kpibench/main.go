@@ -1,7 +1,7 @@
 // Command kpibench measures what the product reports take at a given number of
 // calls and keys: seconds of each report over 30 days, and bytes of the rollups
-// by key against those of the raw rows. The calls are made inside of a real
-// ClickHouse. The last line is JSON.
+// by key against those of the raw rows. Calls are stored in a real ClickHouse in
+// blocks, as ingest does. The last line is JSON.
 package main
 
 import (
@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -16,11 +18,12 @@ import (
 	"strings"
 	"time"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/devstack"
 	"gatewatch/internal/devstack/engine"
 	"gatewatch/internal/devstack/leash"
-	"gatewatch/internal/devstack/rollupfill"
+	"gatewatch/internal/ingest"
 )
 
 func main() {
@@ -155,45 +158,94 @@ FROM numbers(%[1]d)
 UNION ALL
 SELECT now() - toIntervalSecond(intHash32(number) %% 2500000) AS time, time, 'keys', %[1]d + number, reinterpretAsFixedString(sipHash128(number * 40)), 'updated', '', 'pro', '', '' FROM numbers(%[2]d)`
 
-// callsSQL makes a block of calls: few keys make most of them, at all routes of a
-// shop, with day and night.
-const callsSQL = `INSERT INTO access_log (ts, kafka_time, topic, kafka_partition, kafka_offset, service, route, method, path, protocol, status, error_class, responder, latency_us, upstream_latency_us, bytes_in, bytes_out,
-	upstream, node, region, api_version, key_id, client_ip, user_agent)
-WITH intHash64(number * 7 + 1) AS a, intHash64(number * 11 + 3) AS b, intHash64(number * 13 + 5) AS c,
-	(a %% 1000000) / 1e6 AS u, toUInt64(%[3]d * (exp2(u * u * 6) - 1) / 63) AS key,
-	['catalog', 'catalog', 'catalog', 'orders', 'orders', 'orders', 'payments', 'users', 'shipping', 'orders', 'orders', 'payments', 'shipping', 'shipping'] AS services,
-	['/v1/products/{id}', '/v1/search', '/v2/products/{id}', '/v1/orders/{id}', '/v1/orders', '/v2/orders/{id}', '/v1/charges/{id}', '/v1/users/{id}', '/v1/shipments/{id}', '/v1/carts', '/v1/carts/{id}/items', '/v1/charges', '/v1/rates', '/v1/labels'] AS routes,
-	toUInt64(pow((b %% 10000) / 1e4, 5) * 14) + 1 AS r,
-	c %% 1000 AS e, multiIf(e < 12, 404, e < 20, 400, e < 26, 401, e < 29, 500, e < 31, 504, e < 35, 429, r > 9, 201, 200) AS code
-SELECT toDateTime64(now(), 6) - toIntervalMicrosecond(toInt64((1 - number / %[4]d + 0.00002 * (b %% 1000) / 1000) * %[5]d * 86400e6)) AS ts, ts, 'access', 0, number, services[r], routes[r], if(r > 9, 'POST', 'GET'), routes[r], 'HTTP/1.1', code,
-	multiIf(e < 12, 'client_not_found', e < 20, 'client_bad_request', e < 26, 'client_auth', e < 29, 'upstream_5xx', e < 31, 'upstream_timeout', e < 35, 'client_quota', 'none'),
-	if(e < 35, 'client', 'upstream'), toUInt64(exp2(12 + 6 * (c %% 4096) / 4096)) AS us, us * 9 / 10, 400 + c %% 300, 900 + a %% 4000,
-	concat(services[r], '-', toString(a %% 3)), concat('gw-', toString(b %% 3)), 'eu-west-1', substring(routes[r], 2, 2), reinterpretAsFixedString(sipHash128(least(key, %[3]d - 1))), toIPv6('::'), 'sdk/1.0'
-FROM numbers(%[1]d, %[2]d)`
+// operations that keys call, most used first; the last five are steps of workflows.
+var operations = [...]struct{ service, method, route string }{
+	{"catalog", "GET", "/v1/products/{id}"}, {"catalog", "GET", "/v1/search"}, {"catalog", "GET", "/v2/products/{id}"}, {"orders", "GET", "/v1/orders/{id}"},
+	{"orders", "GET", "/v1/orders"}, {"orders", "GET", "/v2/orders/{id}"}, {"payments", "GET", "/v1/charges/{id}"}, {"users", "GET", "/v1/users/{id}"},
+	{"shipping", "GET", "/v1/shipments/{id}"}, {"orders", "POST", "/v1/carts"}, {"orders", "POST", "/v1/carts/{id}/items"}, {"payments", "POST", "/v1/charges"},
+	{"shipping", "POST", "/v1/rates"}, {"shipping", "POST", "/v1/labels"},
+}
+
+// failures of 3.5 % of the calls.
+var failures = [...]struct {
+	share  float64
+	status int
+	class  accesslog.ErrorClass
+}{
+	{0.012, 404, accesslog.ClientNotFound}, {0.008, 400, accesslog.ClientBadRequest}, {0.006, 401, accesslog.ClientAuth}, {0.003, 500, accesslog.Upstream5xx},
+	{0.002, 504, accesslog.UpstreamTimeout}, {0.004, 429, accesslog.ClientQuota},
+}
 
 // block is how many rows are stored at once, as by ingest when it catches up.
-const block = 1_000_000
+const block = 200_000
 
 func (b *bench) fill(ctx context.Context) error {
 	if err := b.conn.Exec(ctx, fmt.Sprintf(eventsSQL, b.result.Keys, b.result.Keys/40)); err != nil {
 		return fmt.Errorf("store key events: %w", err)
 	}
 	before := devstack.CPU(b.engine.PID())
-	for n := int64(0); n < b.result.Rows; n += block {
-		sql := fmt.Sprintf(callsSQL, n, min(block, b.result.Rows-n), b.result.Keys, b.result.Rows, days)
-		if err := b.conn.Exec(ctx, sql+" SETTINGS max_insert_block_size = 1000000, max_block_size = 1000000, min_insert_block_size_rows = 1000000, max_partitions_per_insert_block = 0"); err != nil {
-			return fmt.Errorf("store calls: %w", err)
-		}
-		fmt.Fprintf(os.Stderr, "\r%d of %d rows ", min(n+block, b.result.Rows), b.result.Rows)
-	}
-	fmt.Fprintln(os.Stderr)
-	if err := rollupfill.FillAll(ctx, b.conn); err != nil {
+	w := clickhouse.NewWriter(b.conn)
+	defer w.Close()
+	var ids [][16]byte
+	rows, err := b.conn.Query(ctx, "SELECT key_id FROM key_event WHERE action = 'created' ORDER BY kafka_offset")
+	if err != nil {
 		return err
 	}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, [16]byte([]byte(id)))
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	end := time.Now().Truncate(time.Second)
+	step := float64(days*24*time.Hour) / float64(b.result.Rows)
+	for n := int64(0); n < b.result.Rows; n += block {
+		part := w.NewBlock(ingest.TopicConfig{Name: "access", Format: "nginx_json"})
+		count := min(block, b.result.Rows-n)
+		for i := range count {
+			at := end.Add(-time.Duration(float64(b.result.Rows-n-i) * step))
+			part.AppendEntry(ingest.Coordinates{Offset: n + i, KafkaTime: at}, entry(r, at, ids))
+		}
+		l := ingest.LedgerEntry{Range: ingest.Range{Topic: "access", First: n, Last: n + count - 1}, Messages: count, Rows: count}
+		if err := part.Insert(ctx, l); err != nil {
+			return fmt.Errorf("store calls: %w", err)
+		}
+		fmt.Fprintf(os.Stderr, "\r%d of %d rows ", n+count, b.result.Rows)
+	}
+	fmt.Fprintln(os.Stderr)
 	b.result.Insert = float64((devstack.CPU(b.engine.PID()) - before).Microseconds()) / float64(b.result.Rows)
 	took, err := b.aggregate(ctx, "kpi")
 	b.result.Runs = took.Seconds()
 	return err
+}
+
+// entry makes a call: few keys make most of them, few operations get most.
+func entry(r *rand.Rand, at time.Time, ids [][16]byte) *accesslog.Entry {
+	u := r.Float64()
+	key := min(len(ids)-1, int(float64(len(ids))*(math.Exp2(u*u*6)-1)/63))
+	op := operations[int(math.Pow(r.Float64(), 5)*float64(len(operations)))]
+	e := &accesslog.Entry{
+		Time: at.Add(time.Duration(r.IntN(1000)) * time.Microsecond), Service: op.service, Method: op.method, Route: op.route, Path: op.route, Protocol: "HTTP/1.1", APIVersion: op.route[1:3], Status: 200,
+		RequestBytes: accesslog.Some(400 + r.Int64N(300)), ResponseBytes: accesslog.Some(900 + r.Int64N(4000)), Node: fmt.Sprintf("gw-%d", r.IntN(3)), Region: "eu-west-1",
+		Upstream: fmt.Sprintf("%s-%d:8080", op.service, r.IntN(3)), UserAgent: "sdk/1.0",
+		Consumer: accesslog.Consumer{KeyID: ids[key]},
+		Latency:  accesslog.Latency{Total: accesslog.Some(time.Duration(math.Exp(r.NormFloat64()*0.7) * float64(30*time.Millisecond)))},
+	}
+	if op.method == "POST" {
+		e.Status = 201
+	}
+	for p, i := r.Float64(), 0; i < len(failures); i++ {
+		if p -= failures[i].share; p < 0 {
+			e.Status, e.Outcome.Class = failures[i].status, failures[i].class
+			break
+		}
+	}
+	if key%50 == 7 { // never gets through
+		e.Status, e.Outcome.Class = 401, accesslog.ClientAuth
+	}
+	return e
 }
 
 // keyTables are the rollups that have a row a key.
