@@ -51,9 +51,18 @@ func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, e
 		return nil, err
 	}
 	out := &sheet{fields: []field{
-		{name: "finding", text: true}, {name: "service", text: true}, {name: "operation", text: true}, {name: "caller", text: true}, {name: "plan", text: true},
-		{name: "error_class", text: true}, {name: "failed"}, {name: "requests"}, {name: "now", show: showShare}, {name: "before", show: showShare},
-		{name: "others", show: showShare}, {name: "evidence", text: true, show: showLong},
+		{name: "finding", text: true},
+		{name: "service", text: true},
+		{name: "operation", text: true},
+		{name: "caller", text: true},
+		{name: "plan", text: true},
+		{name: "error_class", text: true},
+		{name: "failed"},
+		{name: "requests"},
+		{name: "now", show: showShare},
+		{name: "before", show: showShare},
+		{name: "others", show: showShare},
+		{name: "evidence", text: true, show: showLong},
 	}}
 	source, table := clickhouse.SourceRaw, "access_log"
 	if n > maxRaw || before.Before(r.rawFrom()) {
@@ -155,7 +164,7 @@ func (r *reporter) shapes(ctx context.Context, s clickhouse.Scope, cells []failu
 				class, n = "", q.Retries
 				evidence = fmt.Sprintf("%.1f requests per logical call: %s of %s repeat one that failed up to 30 s before", q.Attempts(), grouped(q.Retries), grouped(q.Requests))
 			}
-			rows = append(rows, []any{shape, "", "", q.Caller.String(), q.Plan, class, n, q.Requests, float64(n) / float64(q.Requests), nil, nil, evidence})
+			rows = append(rows, []any{shape, "", "", q.String(), q.Plan, class, n, q.Requests, float64(n) / float64(q.Requests), nil, nil, evidence})
 		}
 	}
 	return rows, nil
@@ -164,7 +173,13 @@ func (r *reporter) shapes(ctx context.Context, s clickhouse.Scope, cells []failu
 func askBreakers(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
 	level, kept := rollup.Choose(requestLevels(r.conf.Retention)[1:], s.From, s.To, r.now)
 	out := &sheet{source: level.Name + ", access_log", fields: []field{
-		{name: "service", text: true}, {name: "upstream", text: true}, {name: "evidence", text: true}, {name: "opened"}, {name: "half_open"}, {name: "closed"}, {name: "shed"},
+		{name: "service", text: true},
+		{name: "upstream", text: true},
+		{name: "evidence", text: true},
+		{name: "opened"},
+		{name: "half_open"},
+		{name: "closed"},
+		{name: "shed"},
 		{name: "trigger", text: true, show: showLong},
 	}}
 	if !kept {
@@ -208,9 +223,19 @@ func askLayers(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, er
 	s.From, s.To = grain.Cover(s.From, s.To)
 	before := s.From.Add(-s.To.Sub(s.From))
 	out := &sheet{source: table, from: s.From, to: s.To, fields: []field{
-		{name: "service", text: true}, {name: "route", text: true}, {name: "layer", text: true}, {name: "blame", text: true}, {name: "n"}, {name: "traces"},
-		{name: "p95_ms", show: showMS}, {name: "before_ms", show: showMS}, {name: "added_ms", show: showAdded}, {name: "mean_ms", show: showMS},
-		{name: "errors", show: showShare}, {name: "errors_before", show: showShare}, {name: "evidence", text: true, show: showLong},
+		{name: "service", text: true},
+		{name: "route", text: true},
+		{name: "layer", text: true},
+		{name: "blame", text: true},
+		{name: "n"},
+		{name: "traces"},
+		{name: "p95_ms", show: showMS},
+		{name: "before_ms", show: showMS},
+		{name: "added_ms", show: showAdded},
+		{name: "mean_ms", show: showMS},
+		{name: "errors", show: showShare},
+		{name: "errors_before", show: showShare},
+		{name: "evidence", text: true, show: showLong},
 	}}
 	if keep > 0 && before.Before(r.now.Add(-keep)) {
 		out.unknown = "the window before this one is older than what is kept of layers (" + config.FormatDuration(keep) + ")"
@@ -290,7 +315,14 @@ func layerRow(p failure.Place, v layer.Verdict, c layer.Change) []any {
 func askUnusual(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
 	s.From, s.To = rollup.Grain1h.Cover(s.From, s.To)
 	out := &sheet{source: "unusual_1h", from: s.From, to: s.To, fields: []field{
-		{name: "time"}, {name: "kind", text: true}, {name: "subject", text: true}, {name: "service", text: true}, {name: "name", text: true}, {name: "score", show: showScore}, {name: "value"}, {name: "expected"},
+		{name: "time"},
+		{name: "kind", text: true},
+		{name: "subject", text: true},
+		{name: "service", text: true},
+		{name: "name", text: true},
+		{name: "score", show: showScore},
+		{name: "value"},
+		{name: "expected"},
 		{name: "evidence", text: true, show: showLong},
 	}}
 	out.fields[0] = field{name: "time", text: true}

@@ -38,8 +38,14 @@ func (r *reporter) lastDay(s clickhouse.Scope, out *sheet) clickhouse.Scope {
 
 func askGaps(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
 	out := &sheet{source: "access_log, gateway_counter", fields: []field{
-		{name: "node", text: true}, {name: "logged"}, {name: "served"}, {name: "logged_of_served", show: showShare}, {name: "silent_minutes"}, {name: "last_seen"},
-		{name: "delay_ms", show: showMS}, {name: "evidence", text: true, show: showLong},
+		{name: "node", text: true},
+		{name: "logged"},
+		{name: "served"},
+		{name: "logged_of_served", show: showShare},
+		{name: "silent_minutes"},
+		{name: "last_seen"},
+		{name: "delay_ms", show: showMS},
+		{name: "evidence", text: true, show: showLong},
 	}}
 	s = r.lastDay(s, out)
 	served, err := r.store.Served(ctx, s.From, s.To)

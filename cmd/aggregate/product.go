@@ -20,7 +20,7 @@ import (
 // A productQuestion is what report answers a product manager.
 type productQuestion struct {
 	name, summary string
-	ask           func(p *product, ctx context.Context) error //nolint:revive // a method expression
+	ask           func(p *product, ctx context.Context) error
 }
 
 // productQuestions are in the order of the product manager's first screen.

@@ -353,7 +353,8 @@ func (p *product) firstCall(ctx context.Context) error {
 			at = slices.IndexFunc(firstCallSteps[:], func(s struct {
 				name string
 				d    time.Duration
-			}) bool {
+			},
+			) bool {
 				return d <= s.d
 			})
 		case list[i].FirstCall == nil:

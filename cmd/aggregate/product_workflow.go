@@ -373,8 +373,10 @@ func (p *product) fixRows(ctx context.Context) ([]fixRow, error) {
 	rows := []fixRow{}
 	for _, f := range failures {
 		key := failedCall{f.Service, f.Method, kpi.Template(f.Route), f.Class}
-		r := fixRow{Service: f.Service, Operation: f.Method + " " + f.Route, Class: f.Class, Owner: p.ownerOf(f.Service, f.Method, f.Route),
-			Consumers: f.Consumers, Blocked: blocked[key], Calls: f.Calls, Before: f.Before, Trend: trend(f.Calls, f.Before), Amounts: []money{}}
+		r := fixRow{
+			Service: f.Service, Operation: f.Method + " " + f.Route, Class: f.Class, Owner: p.ownerOf(f.Service, f.Method, f.Route),
+			Consumers: f.Consumers, Blocked: blocked[key], Calls: f.Calls, Before: f.Before, Trend: trend(f.Calls, f.Before), Amounts: []money{},
+		}
 		// A step without a service takes any.
 		for _, k := range []failedCall{key, {"", key.method, key.template, key.class}} {
 			r.weight += weight[k]

@@ -236,7 +236,7 @@ func plainValue(v reflect.Value) any {
 		}
 		v = v.Elem()
 	}
-	if t, ok := v.Interface().(time.Time); ok {
+	if t, ok := reflect.TypeAssert[time.Time](v); ok {
 		return t.UTC().Format("2006-01-02 15:04:05.000000")
 	}
 	switch v.Kind() {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"math"
 	"time"
 
@@ -71,10 +72,7 @@ func (w *storageWatch) look(ctx context.Context) {
 		w.bytes.WithLabelValues(t.Table).Set(float64(t.Bytes))
 	}
 	w.drift.Set(float64(len(r.Drift)))
-	complain := ""
-	for _, f := range r.faults() {
-		complain += f + "; "
-	}
+	complain := strings.Join(r.faults(), "; ")
 	if complain != "" && complain != w.complain {
 		w.log.Warn("storage needs a hand: see gatewatch-aggregate retention", "what", complain)
 	}

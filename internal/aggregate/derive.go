@@ -35,7 +35,7 @@ func Derivations() []Derivation {
 	}
 }
 
-// Progress of a derivation: windows before Until are computed, and ledger rows
+// Reached is how far a derivation has come: windows before Until are computed, and ledger rows
 // that were written before Seen have been looked at for late data.
 type Reached struct{ Until, Seen time.Time }
 

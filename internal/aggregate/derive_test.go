@@ -48,9 +48,11 @@ func (s *tables) Touched(_ context.Context, _ string, since, _, before time.Time
 func (s *tables) Began(context.Context, []string) (time.Time, bool, error) {
 	return s.began, !s.began.IsZero(), nil
 }
+
 func (s *tables) Reached(_ context.Context, name string) (Reached, error) {
 	return s.reached[name], nil
 }
+
 func (s *tables) SetReached(_ context.Context, name string, r Reached) error {
 	s.reached[name] = r
 	return nil

@@ -229,7 +229,11 @@ func TestCountsByGroup(t *testing.T) {
 		whole := slo.Count{Valid: 6480, Bad: 300}
 		want := []map[string]slo.Count{
 			{"GET /a": {Valid: 2880}, "POST /b": {Valid: 3600, Bad: 300}},
-			groups[1], {"gold": whole}, {"eu": whole}, {"eu": {Valid: 6180, Bad: 3300}}, {},
+			groups[1],
+			{"gold": whole},
+			{"eu": whole},
+			{"eu": {Valid: 6180, Bad: 3300}},
+			{},
 		}
 		if diff := cmp.Diff(groups, want); diff != "" {
 			t.Errorf("%s (-got +want):\n%s", time.Duration(g), diff)

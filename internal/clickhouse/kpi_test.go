@@ -42,8 +42,17 @@ func TestCallsAsOfTheirTime(t *testing.T) {
 		key      [16]byte
 		consumer string
 	}{
-		{0, one, ""}, {29, one, ""}, {30, one, ""}, {31, one, ""}, {45, two, ""}, {55, two, ""}, {59, two, "whatever"},
-		{20, three, ""}, {21, three, "logged"}, {22, [16]byte{}, "keyless"}, {23, [16]byte{}, "acme"},
+		{0, one, ""},
+		{29, one, ""},
+		{30, one, ""},
+		{31, one, ""},
+		{45, two, ""},
+		{55, two, ""},
+		{59, two, "whatever"},
+		{20, three, ""},
+		{21, three, "logged"},
+		{22, [16]byte{}, "keyless"},
+		{23, [16]byte{}, "acme"},
 	} {
 		b.AppendEntry(where(), &accesslog.Entry{Time: at(c.minute), Service: "orders", Route: "/v1/orders", Method: "GET", Status: 200, Consumer: accesslog.Consumer{ID: c.consumer, KeyID: c.key}})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,8 +28,11 @@ func testWorkflow(t *testing.T, more string) *Workflow {
 func calls(text string) (list []Call) {
 	for i, word := range strings.Fields(text) {
 		c := Call{Step: int(word[0] - 'a'), Done: !strings.HasSuffix(word, "!"), ID: uint16(i)}
-		fmt.Sscanf(strings.TrimSuffix(word[1:], "!"), "%d", &c.At)
-		c.At *= 1_000_000
+		second, err := strconv.ParseInt(strings.TrimSuffix(word[1:], "!"), 10, 64)
+		if err != nil {
+			panic(err) // a typing error in a test
+		}
+		c.At = second * 1_000_000
 		if !c.Done {
 			c.Class = "upstream_5xx"
 		}

@@ -60,9 +60,15 @@ var productPlans = [...]struct {
 
 // productRoutes are what consumers call, most used first; those of workflows come on top.
 var productRoutes = [...]struct{ service, method, route string }{
-	{"catalog", "GET", "/v1/products/{id}"}, {"catalog", "GET", "/v1/search"}, {"catalog", "GET", "/v1/categories"},
-	{"orders", "GET", "/v1/orders/{id}"}, {"orders", "GET", "/v1/orders"}, {"payments", "GET", "/v1/charges/{id}"},
-	{"users", "GET", "/v1/users/{id}"}, {"users", "POST", "/v1/sessions"}, {"shipping", "GET", "/v1/shipments/{id}"},
+	{"catalog", "GET", "/v1/products/{id}"},
+	{"catalog", "GET", "/v1/search"},
+	{"catalog", "GET", "/v1/categories"},
+	{"orders", "GET", "/v1/orders/{id}"},
+	{"orders", "GET", "/v1/orders"},
+	{"payments", "GET", "/v1/charges/{id}"},
+	{"users", "GET", "/v1/users/{id}"},
+	{"users", "POST", "/v1/sessions"},
+	{"shipping", "GET", "/v1/shipments/{id}"},
 }
 
 // productWorkflows are the declared workflows.

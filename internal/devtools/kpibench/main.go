@@ -160,10 +160,20 @@ SELECT now() - toIntervalSecond(intHash32(number) %% 2500000) AS time, time, 'ke
 
 // operations that keys call, most used first; the last five are steps of workflows.
 var operations = [...]struct{ service, method, route string }{
-	{"catalog", "GET", "/v1/products/{id}"}, {"catalog", "GET", "/v1/search"}, {"catalog", "GET", "/v2/products/{id}"}, {"orders", "GET", "/v1/orders/{id}"},
-	{"orders", "GET", "/v1/orders"}, {"orders", "GET", "/v2/orders/{id}"}, {"payments", "GET", "/v1/charges/{id}"}, {"users", "GET", "/v1/users/{id}"},
-	{"shipping", "GET", "/v1/shipments/{id}"}, {"orders", "POST", "/v1/carts"}, {"orders", "POST", "/v1/carts/{id}/items"}, {"payments", "POST", "/v1/charges"},
-	{"shipping", "POST", "/v1/rates"}, {"shipping", "POST", "/v1/labels"},
+	{"catalog", "GET", "/v1/products/{id}"},
+	{"catalog", "GET", "/v1/search"},
+	{"catalog", "GET", "/v2/products/{id}"},
+	{"orders", "GET", "/v1/orders/{id}"},
+	{"orders", "GET", "/v1/orders"},
+	{"orders", "GET", "/v2/orders/{id}"},
+	{"payments", "GET", "/v1/charges/{id}"},
+	{"users", "GET", "/v1/users/{id}"},
+	{"shipping", "GET", "/v1/shipments/{id}"},
+	{"orders", "POST", "/v1/carts"},
+	{"orders", "POST", "/v1/carts/{id}/items"},
+	{"payments", "POST", "/v1/charges"},
+	{"shipping", "POST", "/v1/rates"},
+	{"shipping", "POST", "/v1/labels"},
 }
 
 // failures of 3.5 % of the calls.
@@ -172,8 +182,12 @@ var failures = [...]struct {
 	status int
 	class  accesslog.ErrorClass
 }{
-	{0.012, 404, accesslog.ClientNotFound}, {0.008, 400, accesslog.ClientBadRequest}, {0.006, 401, accesslog.ClientAuth}, {0.003, 500, accesslog.Upstream5xx},
-	{0.002, 504, accesslog.UpstreamTimeout}, {0.004, 429, accesslog.ClientQuota},
+	{0.012, 404, accesslog.ClientNotFound},
+	{0.008, 400, accesslog.ClientBadRequest},
+	{0.006, 401, accesslog.ClientAuth},
+	{0.003, 500, accesslog.Upstream5xx},
+	{0.002, 504, accesslog.UpstreamTimeout},
+	{0.004, 429, accesslog.ClientQuota},
 }
 
 // block is how many rows are stored at once, as by ingest when it catches up.

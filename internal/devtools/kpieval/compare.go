@@ -37,8 +37,18 @@ func (e *evaluation) compare(ctx context.Context) (result, error) {
 		name string
 		do   func(context.Context) error
 	}{
-		{"usage", c.usage}, {"sign-ups", c.signUps}, {"cohorts", c.cohorts}, {"retention", c.retention}, {"active", c.active}, {"workflows", c.workflows},
-		{"deprecated", c.deprecated}, {"versions", c.versions}, {"sla", c.sla}, {"quota", c.quota}, {"fixes", c.fixes}, {"inventory", c.inventory},
+		{"usage", c.usage},
+		{"sign-ups", c.signUps},
+		{"cohorts", c.cohorts},
+		{"retention", c.retention},
+		{"active", c.active},
+		{"workflows", c.workflows},
+		{"deprecated", c.deprecated},
+		{"versions", c.versions},
+		{"sla", c.sla},
+		{"quota", c.quota},
+		{"fixes", c.fixes},
+		{"inventory", c.inventory},
 		{"blockers", func(ctx context.Context) (err error) { r.Blockers, r.Stuck, err = c.blockers(ctx); return err }},
 		{"forecasts", func(ctx context.Context) (err error) { r.Quota, r.Quotas, err = c.forecasts(ctx); return err }},
 	} {

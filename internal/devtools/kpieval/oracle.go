@@ -233,8 +233,10 @@ type stepTruth struct {
 func workflows() []*workflowTruth {
 	return []*workflowTruth{
 		{name: "checkout", window: 30 * 60_000_000, amount: 12_500_000, steps: []stepTruth{
-			{"orders", "POST", "/v1/carts", 200, 299}, {"orders", "POST", "/v1/carts/{id}/items", 200, 299},
-			{"orders", "POST", "/v1/orders", 200, 299}, {"payments", "POST", "/v1/charges", 200, 299},
+			{"orders", "POST", "/v1/carts", 200, 299},
+			{"orders", "POST", "/v1/carts/{id}/items", 200, 299},
+			{"orders", "POST", "/v1/orders", 200, 299},
+			{"payments", "POST", "/v1/charges", 200, 299},
 		}},
 		{name: "label", byKey: true, window: 120 * 60_000_000, steps: []stepTruth{{"", "POST", "/v1/rates", 200, 299}, {"", "POST", "/v1/labels", 201, 201}}},
 	}
