@@ -44,13 +44,9 @@ func (r *reporter) rawFrom() time.Time {
 	return time.Time{}
 }
 
-func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
-	onset, before := s.From, s.From.Add(-s.To.Sub(s.From))
-	n, err := r.store.Requests(ctx, before, s.To)
-	if err != nil {
-		return nil, err
-	}
-	out := &sheet{fields: []field{
+// clientFields returns the columns of the answer about clients.
+func clientFields() []field {
+	return []field{
 		{name: "finding", text: true},
 		{name: "service", text: true},
 		{name: "operation", text: true},
@@ -63,7 +59,16 @@ func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, e
 		{name: "before", show: showShare},
 		{name: "others", show: showShare},
 		{name: "evidence", text: true, show: showLong},
-	}}
+	}
+}
+
+func askClients(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
+	onset, before := s.From, s.From.Add(-s.To.Sub(s.From))
+	n, err := r.store.Requests(ctx, before, s.To)
+	if err != nil {
+		return nil, err
+	}
+	out := &sheet{fields: clientFields()}
 	source, table := clickhouse.SourceRaw, "access_log"
 	if n > maxRaw || before.Before(r.rawFrom()) {
 		level, kept := rollup.Choose(keyLevels(r.conf.Retention), before, s.To, r.now)
@@ -215,14 +220,9 @@ func askBreakers(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, 
 	return out, nil
 }
 
-func askLayers(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
-	grain, table, keep := rollup.Grain1m, "layer_1m", r.conf.Retention.Layer1m
-	if s.To.Sub(s.From) > 3*time.Hour {
-		grain, table, keep = rollup.Grain1h, "layer_1h", r.conf.Retention.Layer1h
-	}
-	s.From, s.To = grain.Cover(s.From, s.To)
-	before := s.From.Add(-s.To.Sub(s.From))
-	out := &sheet{source: table, from: s.From, to: s.To, fields: []field{
+// layerFields returns the columns of the answer about layers.
+func layerFields() []field {
+	return []field{
 		{name: "service", text: true},
 		{name: "route", text: true},
 		{name: "layer", text: true},
@@ -236,7 +236,17 @@ func askLayers(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, er
 		{name: "errors", show: showShare},
 		{name: "errors_before", show: showShare},
 		{name: "evidence", text: true, show: showLong},
-	}}
+	}
+}
+
+func askLayers(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
+	grain, table, keep := rollup.Grain1m, "layer_1m", r.conf.Retention.Layer1m
+	if s.To.Sub(s.From) > 3*time.Hour {
+		grain, table, keep = rollup.Grain1h, "layer_1h", r.conf.Retention.Layer1h
+	}
+	s.From, s.To = grain.Cover(s.From, s.To)
+	before := s.From.Add(-s.To.Sub(s.From))
+	out := &sheet{source: table, from: s.From, to: s.To, fields: layerFields()}
 	if keep > 0 && before.Before(r.now.Add(-keep)) {
 		out.unknown = "the window before this one is older than what is kept of layers (" + config.FormatDuration(keep) + ")"
 		return out, nil

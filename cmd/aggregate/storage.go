@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
