@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatewatch/internal/accesslog"
+	"gatewatch/internal/alert"
 )
 
 var today = time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
@@ -17,8 +18,12 @@ func TestCheckShipped(t *testing.T) {
 	for _, c := range accesslog.ErrorClasses() {
 		classes = append(classes, c.String())
 	}
+	var kinds []string
+	for _, k := range alert.Kinds() {
+		kinds = append(kinds, string(k.Kind))
+	}
 	values := map[string][]string{
-		"kind": {"slo_burn", "latency_burn", "data_incomplete"}, "error_class": classes,
+		"kind": kinds, "error_class": classes,
 		"reach": {"one_client", "one_route", "one_upstream", "one_node", "one_region", "gateway", "everyone"},
 		"layer": {"gateway", "service", "database", "external"},
 	}

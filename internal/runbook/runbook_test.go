@@ -47,7 +47,7 @@ func TestMatchShipped(t *testing.T) {
 func TestShippedSteps(t *testing.T) {
 	vars := map[string]string{
 		"service": "payments", "route": "/v1/charges", "method": "POST", "upstream": "pay-2:8080", "node": "gw-1",
-		"region": "eu", "consumer": "c-1", "error_class": "upstream_timeout", "since": "03:11 UTC",
+		"region": "eu", "consumer": "c-1", "error_class": "upstream_timeout", "since": "03:11 UTC", "version": "v1",
 	}
 	for _, r := range shipped(t).Runbooks() {
 		for i := range r.Sections {
