@@ -29,6 +29,7 @@ type block struct {
 	change  *changeRows
 	audit   *auditRows
 	dead    *deadRows
+	made    []part // of these
 }
 
 var (
@@ -40,6 +41,7 @@ var (
 func (b *block) AppendEntry(c ingest.Coordinates, e *accesslog.Entry) {
 	if b.access == nil {
 		b.access, b.rollups = newAccessRows(), newRollups()
+		b.made = append(b.made, part{&b.access.table, &b.access.origin})
 	}
 	b.access.append(&b.topic, c, e)
 	b.rollups.append(b.access, c, e)
@@ -49,6 +51,7 @@ func (b *block) AppendEntry(c ingest.Coordinates, e *accesslog.Entry) {
 func (b *block) AppendSpan(c ingest.Coordinates, s *trace.Span) {
 	if b.spans == nil {
 		b.spans = newSpanRows()
+		b.made = append(b.made, part{&b.spans.table, &b.spans.origin})
 	}
 	b.spans.append(&b.topic, c, s)
 }
@@ -57,6 +60,7 @@ func (b *block) AppendSpan(c ingest.Coordinates, s *trace.Span) {
 func (b *block) AppendKeyEvent(c ingest.Coordinates, e *consumer.Event) {
 	if b.keys == nil {
 		b.keys = newKeyRows()
+		b.made = append(b.made, part{&b.keys.table, &b.keys.origin})
 	}
 	b.keys.append(&b.topic, c, e)
 }
@@ -65,6 +69,7 @@ func (b *block) AppendKeyEvent(c ingest.Coordinates, e *consumer.Event) {
 func (b *block) AppendChange(c ingest.Coordinates, e *change.Event) {
 	if b.change == nil {
 		b.change = newChangeRows()
+		b.made = append(b.made, part{&b.change.table, &b.change.origin})
 	}
 	b.change.append(&b.topic, c, e)
 }
@@ -73,6 +78,7 @@ func (b *block) AppendChange(c ingest.Coordinates, e *change.Event) {
 func (b *block) AppendAudit(c ingest.Coordinates, e *audit.Event) {
 	if b.audit == nil {
 		b.audit = newAuditRows()
+		b.made = append(b.made, part{&b.audit.table, &b.audit.origin})
 	}
 	b.audit.append(&b.topic, c, e)
 }
@@ -81,6 +87,7 @@ func (b *block) AppendAudit(c ingest.Coordinates, e *audit.Event) {
 func (b *block) AppendDeadLetter(d *ingest.DeadLetter) {
 	if b.dead == nil {
 		b.dead = newDeadRows()
+		b.made = append(b.made, part{&b.dead.table, &b.dead.origin})
 	}
 	b.dead.append(&b.topic, d)
 }
@@ -91,10 +98,10 @@ type part struct {
 	*origin
 }
 
-// parts returns the tables that have rows, in the order in which they are written.
+// parts returns the tables that have rows.
 func (b *block) parts() []part {
-	ps := make([]part, 0, 6)
-	for _, p := range b.made() {
+	ps := make([]part, 0, len(b.made))
+	for _, p := range b.made {
 		if p.rows() > 0 {
 			ps = append(ps, p)
 		}
@@ -102,34 +109,10 @@ func (b *block) parts() []part {
 	return ps
 }
 
-// made returns the tables that have had rows, in the order in which they are written.
-func (b *block) made() []part {
-	ps := make([]part, 0, 6)
-	if b.access != nil {
-		ps = append(ps, part{&b.access.table, &b.access.origin})
-	}
-	if b.spans != nil {
-		ps = append(ps, part{&b.spans.table, &b.spans.origin})
-	}
-	if b.keys != nil {
-		ps = append(ps, part{&b.keys.table, &b.keys.origin})
-	}
-	if b.change != nil {
-		ps = append(ps, part{&b.change.table, &b.change.origin})
-	}
-	if b.audit != nil {
-		ps = append(ps, part{&b.audit.table, &b.audit.origin})
-	}
-	if b.dead != nil {
-		ps = append(ps, part{&b.dead.table, &b.dead.origin})
-	}
-	return ps
-}
-
 // Rows implements ingest.Block.
 func (b *block) Rows() int {
 	n := 0
-	for _, p := range b.made() {
+	for _, p := range b.made {
 		n += p.rows()
 	}
 	return n
@@ -141,7 +124,7 @@ func (b *block) Bytes() int {
 	if b.rollups != nil {
 		n += b.rollups.bytes()
 	}
-	for _, p := range b.made() {
+	for _, p := range b.made {
 		n += p.bytes()
 	}
 	return n
@@ -152,7 +135,7 @@ func (b *block) Reset() {
 	if b.rollups != nil {
 		b.rollups.reset()
 	}
-	for _, p := range b.made() {
+	for _, p := range b.made {
 		p.reset()
 	}
 }
