@@ -159,6 +159,9 @@ func (c *Conn) setTTL(ctx context.Context, d Drift) error {
 // removed one by one when parts merge.
 func (c *Conn) dropParts(ctx context.Context, ttls []TTL) error {
 	for _, t := range ttls {
+		if t.expression() == "" {
+			continue
+		}
 		want := "1"
 		if len(t.Tenants) > 0 {
 			want = "0"
