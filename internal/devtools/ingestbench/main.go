@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -143,36 +145,94 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.stagesOf(ctx); err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "µs of CPU a row\tinput\tB a row\trows\tclient\tengine\ttotal\tms\trows/s\tclient MiB\tof gatewatch's")
-	var r result
-	var json1 cost
+	var all []*measured
+	add := func(who string, t input, run func() (cost, error)) {
+		all = append(all, &measured{who: who, input: t, run: run})
+	}
 	for _, t := range topics {
-		c, err := b.gatewatch(ctx, t, nil, nil)
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
-		}
-		r.RSS = max(r.RSS, c.rss)
-		switch t.name {
-		case topicJSON:
-			json1 = c
-			r.Rows, r.Client, r.Engine, r.Total, r.RowsPerCore = c.rows, c.client, c.engine, c.client+c.engine, 1e6/c.client
-		case topicCombined:
-			r.CombinedTotal = c.client + c.engine
-		case topicSpans:
-			r.SpansTotal = c.client + c.engine
-		}
-		c.print(table, "gatewatch", t, cost{})
+		add("gatewatch", t, func() (cost, error) { return b.gatewatch(ctx, t, nil, nil) })
 	}
 	for _, f := range kafkaEngines {
-		c, err := b.kafkaEngine(ctx, f)
-		if err != nil {
-			return fmt.Errorf("Kafka engine, %s: %w", f.name, err)
+		add("Kafka engine, "+f.name, topics[0], func() (cost, error) { return b.kafkaEngine(ctx, f) })
+	}
+	for round := range rounds {
+		for _, m := range all {
+			if round > 0 && m.who == slowest {
+				continue
+			}
+			c, err := m.run()
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", m.who, m.input.name, err)
+			}
+			m.costs = append(m.costs, c)
 		}
-		c.print(table, "Kafka engine, "+f.name, topics[0], json1)
-		if ratio := c.engine / r.Total; r.KafkaEngineRatio == 0 || ratio < r.KafkaEngineRatio {
-			r.KafkaEngineRatio = ratio
+	}
+	return b.show(all)
+}
+
+// rounds is how often everything is measured, in turns: machines are not steady,
+// so figures of one round are compared with those of the same round.
+const rounds = 3
+
+// slowest takes more than all others together and is measured in the first round only.
+const slowest = "Kafka engine, typed"
+
+// A measured is one way of ingesting with its cost in each round.
+type measured struct {
+	who   string
+	input input
+	run   func() (cost, error)
+	costs []cost
+}
+
+// median returns the cost of the median total.
+func (m *measured) median() cost {
+	list := slices.SortedFunc(slices.Values(m.costs), func(a, b cost) int { return cmp.Compare(a.total(), b.total()) })
+	return list[len(list)/2]
+}
+
+// ratio returns the median over the rounds of what m costs in units of base.
+func (m *measured) ratio(base *measured) float64 {
+	var list []float64
+	for i, c := range m.costs {
+		list = append(list, c.total()/base.costs[i].total())
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// show prints the table and the last line. all begins with gatewatch on nginx JSON.
+func (b *bench) show(all []*measured) error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "µs of CPU a row\tinput\tB a row\trows\tclient\tengine\ttotal: median\tmin\tmax\tms\trows/s\tclient MiB\tof gatewatch's")
+	first := all[0].median()
+	r := result{Rows: first.rows, Client: first.client, Engine: first.engine, Total: first.total(), RowsPerCore: 1e6 / first.client}
+	for _, m := range all {
+		c := m.median()
+		least, most := c.total(), c.total()
+		for _, o := range m.costs {
+			least, most = min(least, o.total()), max(most, o.total())
+			r.RSS = max(r.RSS, o.rss)
 		}
+		ratio, memory := "", "-"
+		switch {
+		case c.rss > 0:
+			memory = fmt.Sprint(c.rss)
+		default:
+			of := m.ratio(all[0])
+			ratio = fmt.Sprintf("%.2f×", of)
+			if r.KafkaEngineRatio == 0 || of < r.KafkaEngineRatio {
+				r.KafkaEngineRatio = of
+			}
+		}
+		switch m.input.name {
+		case topicCombined:
+			r.CombinedTotal = c.total()
+		case topicSpans:
+			r.SpansTotal = c.total()
+		}
+		fmt.Fprintf(table, "%s\t%s\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\t%s\n", m.who, strings.TrimPrefix(m.input.name, "bench-"), c.bytes, c.rows,
+			c.client, c.engine, c.total(), least, most, c.seconds*1000, float64(c.rows)/c.seconds, memory, ratio)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -206,15 +266,4 @@ type cost struct {
 	bytes          float64
 }
 
-func (c cost) print(table *tabwriter.Writer, who string, t input, base cost) {
-	ratio := ""
-	if base.rows > 0 {
-		ratio = fmt.Sprintf("%.2f×", (c.client+c.engine)/(base.client+base.engine))
-	}
-	memory := "-"
-	if c.rss > 0 {
-		memory = fmt.Sprint(c.rss)
-	}
-	fmt.Fprintf(table, "%s\t%s\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\t%s\n", who, strings.TrimPrefix(t.name, "bench-"), c.bytes, c.rows,
-		c.client, c.engine, c.client+c.engine, c.seconds*1000, float64(c.rows)/c.seconds, memory, ratio)
-}
+func (c cost) total() float64 { return c.client + c.engine }

@@ -13,7 +13,7 @@ import (
 	"gatewatch/internal/clickhouse"
 )
 
-var levelNames = [...]string{"request_10s", "request_1m", "request_1h", "key_1m", "key_1h", "key_1d"}
+var levelNames = [...]string{"request_10s", "request_1m", "request_1h", "key_1m", "key_1h", "key_1d", "edge_1m", "usage_1d"}
 
 //go:embed views.sql
 var viewsSQL string

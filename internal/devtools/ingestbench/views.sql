@@ -118,3 +118,33 @@ SELECT
     min(first_seen) AS first_seen, max(last_seen) AS last_seen
 FROM {{to}}.key_1h
 GROUP BY time, tenant, environment, key_id, consumer, plan, service, error_class;
+
+CREATE MATERIALIZED VIEW {{to}}.edge_1m_view TO {{to}}.edge_1m AS
+SELECT
+    time, tenant, environment, service, region, node, error_class,
+    sum(n) AS requests, sumIf(n, bucket != 65535) AS timed,
+    mapFromArrays(groupArrayIf(bucket, bucket != 65535), groupArrayIf(n, bucket != 65535)) AS latency_hist
+FROM (
+    SELECT
+        toDateTime(toStartOfMinute(ts), 'UTC') AS time, tenant, environment, service, region, node, error_class,
+        if(isNull(latency_us), toUInt16(65535), toUInt16(greatest(0, ceil(log2(greatest(1, assumeNotNull(latency_us))) * 64) - 1))) AS bucket,
+        toInt64(count()) AS n
+    FROM {{from}}.access_log
+    WHERE 1
+    GROUP BY time, tenant, environment, service, region, node, error_class, bucket
+)
+GROUP BY time, tenant, environment, service, region, node, error_class;
+
+CREATE MATERIALIZED VIEW {{to}}.usage_1d_view TO {{to}}.usage_1d AS
+SELECT
+    toDateTime(day, 'UTC') AS time, tenant, environment, key_id, consumer, service, method, route, api_version, error_class,
+    sum(n) AS requests, mapFromArrays(groupArray(hour), groupArray(n)) AS hours
+FROM (
+    SELECT
+        toStartOfDay(ts) AS day, toUInt16(toHour(ts)) AS hour, tenant, environment, key_id, consumer, service, method, route, api_version, error_class,
+        toInt64(count()) AS n
+    FROM {{from}}.access_log
+    WHERE (consumer != '' OR key_id != toFixedString('', 16))
+    GROUP BY day, hour, tenant, environment, key_id, consumer, service, method, route, api_version, error_class
+)
+GROUP BY day, tenant, environment, key_id, consumer, service, method, route, api_version, error_class;
