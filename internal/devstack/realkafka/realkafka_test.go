@@ -265,7 +265,11 @@ func TestTopicMadeAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The broker answers for the topic some moments after the controller has made it.
 	after, err := c.TopicID(t.Context(), "anew")
+	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); after, err = c.TopicID(t.Context(), "anew") {
+		time.Sleep(100 * time.Millisecond)
+	}
 	if err != nil || after == before {
 		t.Errorf("id %s, then %s (%v): want another", before, after, err)
 	}
