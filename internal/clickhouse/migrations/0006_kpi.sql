@@ -1,7 +1,7 @@
 -- What a product manager asks: who calls, as whom, which route and version, and
--- which workflows they get through. All of it is fed by the insert, so that late
--- and repeated batches count as they do everywhere, but for workflow_run, which
--- aggregate makes from workflow_call.
+-- which workflows they get through. usage_1d comes from ingest with the batch, and
+-- workflow_call from a view on access_log, so that late and repeated batches count
+-- as they do everywhere; aggregate makes workflow_run from workflow_call.
 
 -- A row a key, operation, version, error class and UTC day. `hours` tells days of
 -- other time zones apart.

@@ -165,7 +165,9 @@ func (b *bench) settings(database string, t input) (string, error) {
 	keep := map[string]any{}
 	if b.rollups { // some levels are tables that can't have a TTL
 		for _, level := range levelNames {
-			keep[level] = "0"
+			if level != "edge_1m" { // its TTL is the schema's
+				keep[level] = "0"
+			}
 		}
 	}
 	text, err := yaml.Marshal(map[string]any{
