@@ -2,7 +2,10 @@ package clickhouse
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/histogram"
@@ -134,9 +137,16 @@ func entrySums(e *accesslog.Entry) sums {
 type fold[K foldKey] struct {
 	seconds uint32 // of a window
 	keys    []K
-	sums    []sums
+	sums    []sums   // by group, unless only its buckets count
 	slots   []uint32 // open addressing, a power of two: 1 + group, 0 is free
-	buckets tally
+	counted []counted
+	counts  *counts // made of counted
+}
+
+// counted is requests of a group and bucket. Several may be of the same.
+type counted struct {
+	group, n uint32
+	bucket   uint16
 }
 
 func newFold[K foldKey](width time.Duration) *fold[K] {
@@ -144,13 +154,12 @@ func newFold[K foldKey](width time.Duration) *fold[K] {
 }
 
 func (f *fold[K]) reset() {
-	f.keys, f.sums = f.keys[:0], f.sums[:0]
+	f.keys, f.sums, f.counted, f.counts = f.keys[:0], f.sums[:0], f.counted[:0], nil
 	clear(f.slots)
-	f.buckets.reset()
 }
 
-// bytes is about what f takes.
-func (f *fold[K]) bytes() int { return len(f.keys)*150 + f.buckets.n*32 }
+// bytes is about what f takes, with the rows that will be made of it.
+func (f *fold[K]) bytes() int { return len(f.keys)*150 + len(f.counted)*24 }
 
 // group returns the number of k's group.
 func (f *fold[K]) group(k K) uint32 {
@@ -164,7 +173,7 @@ func (f *fold[K]) group(k K) uint32 {
 			return g
 		}
 	}
-	f.keys, f.sums = append(f.keys, k), append(f.sums, sums{})
+	f.keys = append(f.keys, k)
 	f.slots[i] = uint32(len(f.keys))
 	return uint32(len(f.keys) - 1)
 }
@@ -184,70 +193,98 @@ func (f *fold[K]) grow() {
 // noBucket is that of a request without a latency.
 const noBucket = 1<<16 - 1
 
-// add counts one request.
+// count counts one request by its bucket only.
+func (f *fold[K]) count(k K, bucket uint16) {
+	f.counted = append(f.counted, counted{group: f.group(k), n: 1, bucket: bucket})
+}
+
+// add counts one request and adds up what it states.
 func (f *fold[K]) add(k K, s *sums, bucket uint16) {
-	g := f.group(k)
-	f.sums[g].add(s)
+	g := f.addSums(k, s)
 	if bucket != noBucket {
-		f.buckets.add(g, bucket, 1)
+		f.counted = append(f.counted, counted{group: g, n: 1, bucket: bucket})
 	}
+}
+
+func (f *fold[K]) addSums(k K, s *sums) uint32 {
+	g := f.group(k)
+	if int(g) == len(f.sums) {
+		f.sums = append(f.sums, *s)
+	} else {
+		f.sums[g].add(s)
+	}
+	return g
+}
+
+// requests returns how many are in a group, once f's counts are made.
+func (f *fold[K]) requests(g int) (n int64) {
+	if len(f.sums) > 0 {
+		return f.sums[g].requests
+	}
+	first := uint64(0)
+	if g > 0 {
+		first = f.counts.offsets[g-1]
+	}
+	for _, m := range f.counts.numbers[first:f.counts.offsets[g]] {
+		n += m
+	}
+	return n
 }
 
 // floor returns the start of the window that holds a second.
 func (f *fold[K]) floor(second uint32) uint32 { return second - second%f.seconds }
 
-// pour adds what f holds to a coarser level. floor makes its keys.
+// pour adds what f holds, with its counts made, to a coarser level. floor makes its keys.
 func (f *fold[K]) pour(to *fold[K], floor func(k K, seconds uint32) K) {
-	groups := make([]uint32, len(f.keys))
+	next := uint64(0)
 	for g, k := range f.keys {
-		groups[g] = to.group(floor(k, to.seconds))
-		to.sums[groups[g]].add(&f.sums[g])
-	}
-	f.buckets.each(func(g uint32, bucket uint16, n int64) { to.buckets.add(groups[g], bucket, n) })
-}
-
-// A tally counts by group and bucket.
-type tally struct {
-	keys   []uint64 // open addressing, a power of two: 1 + group<<16 + bucket, 0 is free
-	counts []int64
-	n      int
-}
-
-func (t *tally) reset() {
-	clear(t.keys)
-	t.n = 0
-}
-
-func (t *tally) add(group uint32, bucket uint16, n int64) {
-	if 2*t.n >= len(t.keys) {
-		t.grow()
-	}
-	k := uint64(group)<<16 + uint64(bucket) + 1
-	mask := uint64(len(t.keys) - 1)
-	i := mix(k) & mask
-	for ; t.keys[i] != k; i = (i + 1) & mask {
-		if t.keys[i] == 0 {
-			t.keys[i], t.counts[i] = k, 0
-			t.n++
-			break
+		group := to.addSums(floor(k, to.seconds), &f.sums[g])
+		for ; next < f.counts.offsets[g]; next++ {
+			to.counted = append(to.counted, counted{group: group, n: uint32(f.counts.numbers[next]), bucket: f.counts.buckets[next]})
 		}
 	}
-	t.counts[i] += n
 }
 
-func (t *tally) grow() {
-	old := *t
-	size := max(4096, 2*len(old.keys))
-	*t = tally{keys: make([]uint64, size), counts: make([]int64, size)}
-	old.each(t.add)
+// A counter makes counts. Its memory serves one fold after the other.
+type counter struct {
+	sorted []counted
+	at     [1 << 16]uint32 // by bucket: where the group's count of it is, if that is of the group at all
 }
 
-func (t *tally) each(f func(group uint32, bucket uint16, n int64)) {
-	for i, k := range t.keys {
-		if k != 0 {
-			f(uint32((k-1)>>16), uint16(k-1), t.counts[i])
-		}
+// count sorts by group and adds up what is of the same bucket.
+func (c *counter) count(list []counted, groups int) *counts {
+	out := &counts{offsets: make(proto.ColUInt64, groups), buckets: make(proto.ColUInt16, 0, len(list)), numbers: make(proto.ColInt64, 0, len(list))}
+	next := make([]uint32, groups) // where the next of a group goes
+	for i := range list {
+		next[list[i].group]++
 	}
+	end := uint32(0)
+	for g, n := range next {
+		next[g] = end
+		end += n
+	}
+	c.sorted = slices.Grow(c.sorted[:0], len(list))[:len(list)]
+	for i := range list {
+		e := &list[i]
+		c.sorted[next[e.group]] = *e
+		next[e.group]++
+	}
+	begin := uint32(0)
+	for g := range out.offsets {
+		first := uint32(len(out.buckets))
+		for _, e := range c.sorted[begin:next[g]] {
+			i := c.at[e.bucket]
+			if i < first || int(i) >= len(out.buckets) || out.buckets[i] != e.bucket {
+				i = uint32(len(out.buckets))
+				c.at[e.bucket] = i
+				out.buckets, out.numbers = append(out.buckets, e.bucket), append(out.numbers, 0)
+			}
+			out.numbers[i] += int64(e.n)
+		}
+		begin = next[g]
+		out.offsets[g] = uint64(len(out.buckets))
+	}
+	return out
 }
 
 // Rows that reach Kafka late, such as a history or a file that is imported, skip
@@ -264,6 +301,7 @@ type rollups struct {
 	keys     [3]*fold[consumerKey]
 	edges    *fold[edgeKey]
 	usage    *fold[usageKey]
+	counter  counter
 	levels   []*level // made by make
 }
 
@@ -325,10 +363,10 @@ func (r *rollups) append(a *accessRows, c ingest.Coordinates, e *accesslog.Entry
 		time: k.floor(second), consumer: a.consumer.lastKey, plan: a.plan.lastKey, service: a.service.lastKey,
 		id: e.Consumer.KeyID, class: class,
 	}, &s, bucket)
-	r.usage.add(usageKey{
+	r.usage.count(usageKey{
 		time: r.usage.floor(second), consumer: a.consumer.lastKey, service: a.service.lastKey, method: a.method.lastKey,
 		route: a.route.lastKey, version: a.apiVersion.lastKey, id: e.Consumer.KeyID, class: class,
-	}, &s, uint16(second%(24*3600)/3600))
+	}, uint16(second%(24*3600)/3600))
 }
 
 // make returns the rows for each level that has some. It may be called again.
@@ -336,16 +374,26 @@ func (r *rollups) make(topic *ingest.TopicConfig, a *accessRows) []*level {
 	if r.levels != nil {
 		return r.levels
 	}
-	for i := range len(r.requests) - 1 {
-		r.requests[i].pour(r.requests[i+1], func(k requestKey, seconds uint32) requestKey {
-			k.time -= k.time % seconds
-			return k
-		})
-		r.keys[i].pour(r.keys[i+1], func(k consumerKey, seconds uint32) consumerKey {
-			k.time -= k.time % seconds
-			return k
-		})
+	for i, f := range r.requests {
+		f.counts = r.counter.count(f.counted, len(f.keys))
+		if i+1 < len(r.requests) {
+			f.pour(r.requests[i+1], func(k requestKey, seconds uint32) requestKey {
+				k.time -= k.time % seconds
+				return k
+			})
+		}
 	}
+	for i, f := range r.keys {
+		f.counts = r.counter.count(f.counted, len(f.keys))
+		if i+1 < len(r.keys) {
+			f.pour(r.keys[i+1], func(k consumerKey, seconds uint32) consumerKey {
+				k.time -= k.time % seconds
+				return k
+			})
+		}
+	}
+	r.edges.counts = r.counter.count(r.edges.counted, len(r.edges.keys))
+	r.usage.counts = r.counter.count(r.usage.counted, len(r.usage.keys))
 	r.levels = []*level{}
 	for i, name := range [...]string{"request_10s", "request_1m", "request_1h"} {
 		if f := r.requests[i]; len(f.keys) > 0 {

@@ -23,7 +23,7 @@ func newLevel[K foldKey](name string, topic *ingest.TopicConfig, f *fold[K]) *le
 		start.AppendRaw(proto.DateTime(k.window()))
 		tenant.append(topic.Tenant)
 		environment.append(topic.Environment)
-		requests.Append(f.sums[g].requests)
+		requests.Append(f.requests(g))
 	}
 	return l
 }
@@ -34,7 +34,7 @@ func addLatency[K foldKey](l *level, f *fold[K]) {
 	for g := range f.keys {
 		timed.Append(f.sums[g].timed)
 	}
-	add(&l.table, "latency_hist", newCounts(&f.buckets, len(f.keys)))
+	add(&l.table, "latency_hist", f.counts)
 }
 
 // addAmounts adds bytes and the sum of latency.
@@ -125,8 +125,7 @@ func usageLevel(name string, topic *ingest.TopicConfig, a *accessRows, f *fold[u
 		version.append(a.apiVersion.value(k.version))
 		class.Append(k.class)
 	}
-	hours := newCounts(&f.buckets, len(f.keys))
-	add(&l.table, "hours", hours)
+	add(&l.table, "hours", f.counts)
 	return l
 }
 
@@ -135,24 +134,6 @@ type counts struct {
 	offsets proto.ColUInt64
 	buckets proto.ColUInt16
 	numbers proto.ColInt64
-}
-
-// newCounts sorts a tally by its groups.
-func newCounts(t *tally, groups int) *counts {
-	c := &counts{offsets: make(proto.ColUInt64, groups), buckets: make(proto.ColUInt16, t.n), numbers: make(proto.ColInt64, t.n)}
-	t.each(func(g uint32, _ uint16, _ int64) { c.offsets[g]++ })
-	next := make([]uint64, groups) // where the next bucket of a group goes
-	end := uint64(0)
-	for g, n := range c.offsets {
-		next[g] = end
-		end += n
-		c.offsets[g] = end
-	}
-	t.each(func(g uint32, bucket uint16, n int64) {
-		c.buckets[next[g]], c.numbers[next[g]] = bucket, n
-		next[g]++
-	})
-	return c
 }
 
 // Reset implements proto.Resettable.
