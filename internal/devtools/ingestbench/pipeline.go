@@ -23,7 +23,7 @@ import (
 
 const (
 	runTimeout = 3 * time.Minute
-	poll       = 50 * time.Millisecond
+	poll       = 250 * time.Millisecond // asking costs the engine 5 ms
 	// profileSeconds is how long a profile is, and about how long a run of a
 	// million rows.
 	profileSeconds = 4
@@ -232,7 +232,7 @@ func (b *bench) engineCPU() (d time.Duration) {
 
 // quiet waits until the engine has nothing to merge, so that a cost includes its merges.
 func (b *bench) quiet(ctx context.Context, conn *clickhouse.Conn) error {
-	for still := 0; still < 10; {
+	for still := 0; still < 4; {
 		var n uint64
 		merges := "system.merges"
 		if len(b.servers) > 1 {
@@ -247,7 +247,7 @@ func (b *bench) quiet(ctx context.Context, conn *clickhouse.Conn) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(2 * poll):
+		case <-time.After(poll):
 		}
 	}
 	return nil
