@@ -247,7 +247,7 @@ func (s *Stack) startBinary(ctx context.Context, name string) error {
 
 // waitReady asks url until it answers 200.
 func waitReady(ctx context.Context, url string, done <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // each statement of a migration takes its time on a busy machine
 	defer cancel()
 	last := "no answer"
 	for {
