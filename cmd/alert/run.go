@@ -45,6 +45,10 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return daemon.Usage(err)
 	}
+	known, err := k.known()
+	if err != nil {
+		return daemon.Usage(err)
+	}
 	store, err := clickhouse.Open(c.ClickHouse)
 	if err != nil {
 		return daemon.Usage(err)
@@ -69,6 +73,9 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 		daemon.Stage{Name: "evaluate", Run: func(ctx context.Context) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
+			}
+			if err := store.PublishKnown(ctx, known); err != nil {
+				log.Error("dashboards show no objectives and owners", "err", err)
 			}
 			return loop.Run(ctx)
 		}},
