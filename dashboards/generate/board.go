@@ -84,7 +84,7 @@ var variables = map[string]struct{ label, sql string }{
 	"version":     {"Version", "SELECT DISTINCT r.value FROM v_dimension_1h AS r WHERE r.dimension = 'api_version' AND r.value != '' AND r.time >= toStartOfHour($__fromTime) - INTERVAL 1 HOUR AND r.time <= $__toTime" + filters("r", "tenant", "environment", "service") + " ORDER BY r.value LIMIT 500"},
 	"key":         {"Key", "SELECT DISTINCT r.key_id FROM v_key_1h AS r WHERE r.time >= toStartOfHour($__fromTime) AND r.time <= $__toTime AND r.key_id NOT IN ('', repeat('0', 32))" + filters("r", "tenant", "environment") + " ORDER BY r.key_id LIMIT 5000"},
 	"error_class": {"Error class", "SELECT DISTINCT toString(r.error_class) FROM v_request AS r WHERE r.grain = 3600 AND r.time >= toStartOfHour($__fromTime) AND r.time <= $__toTime AND r.error_class != 'none'" + filters("r", "tenant", "environment", "service") + " ORDER BY 1 LIMIT 50"},
-	"alert":       {"Incident", "SELECT alert_id, concat(formatDateTime(raised, '%m-%d %H:%i'), ' ', severity, ' ', slo, if(group_value = '', '', concat(' ', group_value))) FROM v_incident ORDER BY ended IS NULL DESC, severity, raised DESC LIMIT 500"},
+	"alert":       {"Incident", "SELECT alert_id, concat(formatDateTime(raised, '%m-%d %H:%i'), ' ', severity, ' ', slo, if(group_value = '', '', concat(' ', group_value))) FROM v_incident ORDER BY ended IS NULL DESC, severity, kind IN ('slo_burn', 'latency_burn') DESC, raised DESC LIMIT 500"},
 	"slo":         {"Objective", "SELECT slo FROM v_slo ORDER BY slo LIMIT 2000"},
 	"workflow":    {"Workflow", "SELECT name FROM v_kpi_definition WHERE kind = 'workflow' ORDER BY name LIMIT 200"},
 }

@@ -19,14 +19,15 @@ func incident() board {
 		uid: toIncident, title: "Incident", question: "what broke, for whom, why, and what to do now?", from: "now-1h", vars: vars, notes: true,
 		rows: []row{
 			{panels: []panel{
+				{id: 2, kind: aTable, title: "State", w: 19, h: 4, needs: "alerts", about: "Since when, until when, whose it is, which runbook fits and whether somebody was told.",
+					sql:     "SELECT if(ended IS NULL, 'open', 'over') AS state, onset, raised, ended, dateDiff('second', onset, ifNull(ended, now64(3))) AS lasted, owner, if(sent, 'yes', send_error) AS sent, runbook, kind, reach FROM v_incident WHERE alert_id = " + one("alert"),
+					columns: []column{{name: "lasted", unit: "s"}, {name: "reach", title: "reach", width: 220}}},
+				completeUntil(4, 5),
 				{id: 1, kind: aTable, title: "The page", w: 14, h: 13, needs: "alerts", about: "What those on call were sent last: impact, reach, suspects, the first three steps, runbook, owner, budget. Worry while it is open.",
 					sql: "SELECT if(nth = 1, severity, trim(substring(line, 1, 9))) AS part, if(nth = 1, line, trim(substring(line, 10))) AS text, runbook_url FROM (\n" +
 						"  SELECT severity, runbook_url, splitByChar('\\n', page) AS lines FROM v_incident WHERE alert_id = " + one("alert") + "\n) ARRAY JOIN lines AS line, arrayEnumerate(lines) AS nth ORDER BY nth LIMIT 30",
 					columns: []column{{name: "part", width: 90}, {name: "text", wrap: true, link: link{"The runbook", "${__data.fields.runbook_url}"}}, {name: "runbook_url", hidden: true}}},
-				{id: 2, kind: aTable, title: "State", w: 10, h: 5, needs: "alerts", about: "Since when, until when, whose it is, which runbook fits and whether somebody was told.",
-					sql:     "SELECT if(ended IS NULL, 'open', 'over') AS state, onset, raised, ended, dateDiff('second', onset, ifNull(ended, now64(3))) AS lasted, owner, if(sent, 'yes', send_error) AS sent, runbook, kind, reach FROM v_incident WHERE alert_id = " + one("alert"),
-					columns: []column{{name: "lasted", unit: "s"}, {name: "reach", title: "reach", width: 220}}},
-				{id: 3, kind: aTable, title: "Suspects", w: 10, h: 8, needs: "alerts", fine: "No part of the traffic stands out, or the alert compares nothing",
+				{id: 3, kind: aTable, title: "Suspects", w: 10, h: 13, needs: "alerts", fine: "No part of the traffic stands out, or the alert compares nothing",
 					about: "Parts of the traffic that hold more of the excess than their share of requests, from all requests of the burn against the hour before: share of the excess, and how many times their part.",
 					sql: evidence("suspects", "coalesce(nullIf(JSONExtractString(j, 'Dimension'), ''), JSONExtractString(j, 'dimension')) AS dimension, coalesce(nullIf(JSONExtractString(j, 'Value'), ''), JSONExtractString(j, 'value')) AS value, "+
 						"least(1, greatest(JSONExtractFloat(j, 'Share'), JSONExtractFloat(j, 'share'))) AS excess, greatest(JSONExtractFloat(j, 'Lift'), JSONExtractFloat(j, 'lift')) AS lift", "excess DESC"),

@@ -86,7 +86,7 @@ func (v Vars) resolve(s string) string {
 		if len(vals) > 1 {
 			raw = list
 		}
-		s = strings.NewReplacer("${"+name+":queryparam}", queryParam(name, vals), "${"+name+":singlequote}", list, "${"+name+"}", raw).Replace(s)
+		s = strings.NewReplacer("${"+name+":queryparam}", QueryParam(name, vals), "${"+name+":singlequote}", list, "${"+name+"}", raw).Replace(s)
 		s = regexp.MustCompile(`\$`+name+`\b`).ReplaceAllLiteralString(s, raw)
 	}
 	return s
@@ -134,8 +134,11 @@ func quoted(vals []string) string {
 	return strings.Join(list, ",")
 }
 
-// queryParam is Grafana's format queryparam.
-func queryParam(name string, vals []string) string {
+// QueryParam is Grafana's format queryparam; no values are All.
+func QueryParam(name string, vals []string) string {
+	if len(vals) == 0 {
+		return "var-" + name + "=$__all"
+	}
 	list := make([]string, len(vals))
 	for i, x := range vals {
 		list[i] = "var-" + name + "=" + strings.ReplaceAll(url.QueryEscape(x), "+", "%20")

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,7 +24,6 @@ type demo struct {
 	load  *devstack.Load
 	// From and To are the last day.
 	From, To time.Time
-	password string // of the shipped users.xml's logins
 }
 
 // The topics that the demo has besides the shop's.
@@ -52,7 +53,7 @@ func startDemo(ctx context.Context, root, bin, dir string, days int) (*demo, err
 	if err != nil {
 		return nil, err
 	}
-	d := &demo{stack: stack, load: stack.NewLoad(1), To: time.Now().Truncate(time.Second), password: loginPassword}
+	d := &demo{stack: stack, load: stack.NewLoad(1), To: time.Now().Truncate(time.Second)}
 	d.From = d.To.Add(-24 * time.Hour)
 	if err := d.fill(ctx, days); err != nil {
 		_ = stack.Stop()
@@ -74,18 +75,29 @@ func topics() []map[string]any {
 
 const loginPassword = "of the checks only"
 
-// shippedUsers returns deploy/clickhouse/users.xml with one password for all.
+// theTenant is who the shipped tenant.xml is for here.
+const theTenant = "acme"
+
+// shippedUsers returns the users of deploy/clickhouse with one password for all.
 func shippedUsers(root string) (xml string, logins map[string]string, err error) {
-	b, err := os.ReadFile(filepath.Join(root, "deploy/clickhouse/users.xml"))
+	read := func(name string) string {
+		b, readErr := os.ReadFile(filepath.Join(root, "deploy/clickhouse", name))
+		err = errors.Join(err, readErr)
+		return string(b)
+	}
+	users := regexp.MustCompile(`(?s)<users>(.*)</users>`)
+	of := func(text string) string { return users.FindStringSubmatch(text)[1] }
+	xml, tenant := read("users.xml"), read("tenant.xml")
 	if err != nil {
 		return "", nil, err
 	}
+	xml = strings.Replace(xml, "</users>", strings.ReplaceAll(of(tenant), "TENANT", theTenant)+"</users>", 1)
 	hash := fmt.Sprintf("<password_sha256_hex>%x</password_sha256_hex>", sha256.Sum256([]byte(loginPassword)))
-	xml = regexp.MustCompile(`<password_sha256_hex from_env="\w+"/>`).ReplaceAllString(string(b), hash)
+	xml = regexp.MustCompile(`<password_sha256_hex from_env="\w+"/>`).ReplaceAllString(xml, hash)
 	// The stack's own user has this name, and all rights.
-	xml = regexp.MustCompile(`(?s)<gatewatch>.*</gatewatch>`).ReplaceAllString(xml, "")
+	xml = regexp.MustCompile(`(?s)<gatewatch>\s*<password.*?</gatewatch>`).ReplaceAllString(xml, "")
 	logins = map[string]string{}
-	for _, m := range regexp.MustCompile(`</(gatewatch_\w+)>\s`).FindAllStringSubmatch(xml, -1) {
+	for _, m := range regexp.MustCompile(`<(gatewatch_\w+)>\s*<password`).FindAllStringSubmatch(xml, -1) {
 		logins[m[1]] = loginPassword
 	}
 	return xml, logins, nil
@@ -165,7 +177,6 @@ func (d *demo) produce(ctx context.Context) error {
 func (d *demo) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, derivedWithin)
 	defer cancel()
-	begin := time.Now()
 	for _, name := range []string{"dimension_1h", "layer_1m", "layer_1h", "unusual_1h"} {
 		until := d.To.Truncate(time.Hour)
 		if err := d.await(ctx, name, func() (bool, error) {
@@ -174,7 +185,6 @@ func (d *demo) settle(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		fmt.Fprintln(os.Stderr, name, time.Since(begin))
 	}
 	for what, query := range map[string]string{
 		"a page":      "SELECT count() FROM v_alert_event WHERE severity = 'page' AND service = 'payments'",
@@ -189,7 +199,6 @@ func (d *demo) settle(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		fmt.Fprintln(os.Stderr, what, time.Since(begin))
 	}
 	return nil
 }
