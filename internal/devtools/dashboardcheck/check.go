@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -20,12 +21,26 @@ const (
 	panelPixels = 800 // width for which Grafana asks points
 )
 
+// stretched returns the limit for a query, longer by how much slower this
+// machine is at the moment than an idle one: a fixed sum tells.
+func stretched(ctx context.Context, db *sql.DB) (time.Duration, error) {
+	const idle = 150 * time.Millisecond
+	begin := time.Now()
+	var sum uint64
+	if err := db.QueryRowContext(ctx, "SELECT sum(sipHash64(number)) FROM numbers(10000000)").Scan(&sum); err != nil {
+		return 0, err
+	}
+	return time.Duration(float64(slowest) * max(1, float64(time.Since(begin))/float64(idle))), nil
+}
+
 // A checker runs queries of dashboards over one range.
 type checker struct {
 	db       *sql.DB
 	from, to time.Time
 	// slow bounds a query; 0 is no bound.
 	slow time.Duration
+	// points is how many a curve has at most; 0 is the usual number.
+	points int
 }
 
 // An outcome is what became of one query.
@@ -36,13 +51,16 @@ type outcome struct {
 	Frame        *data.Frame
 	Took         time.Duration
 	Err          error
+
+	target panelcheck.Target
+	vars   panelcheck.Vars
 }
 
 func (o *outcome) name() string { return o.Board + " " + o.Kind + " " + o.Panel }
 
 // interval is the step that Grafana would ask for.
 func (c *checker) interval() time.Duration {
-	return max(time.Second, (c.to.Sub(c.from) / panelPixels).Round(time.Second))
+	return max(time.Second, (c.to.Sub(c.from) / time.Duration(cmp.Or(c.points, panelPixels))).Round(time.Second))
 }
 
 // query runs one target.
@@ -52,7 +70,18 @@ func (c *checker) query(ctx context.Context, t panelcheck.Target, vars panelchec
 	begin := time.Now()
 	o.SQL, o.Frame, o.Err = panelcheck.Run(ctx, c.db, t, vars, backend.TimeRange{From: c.from, To: c.to}, c.interval())
 	o.Took = time.Since(begin)
+	o.target, o.vars = t, vars
 	return o
+}
+
+// quickest runs a query again that took longer than it may: another process may
+// have had the processors. The fastest of three counts.
+func (c *checker) quickest(ctx context.Context, o *outcome) {
+	for n := 0; n < 2 && c.slow > 0 && o.Err == nil && o.Took > c.slow; n++ {
+		if again := c.query(ctx, o.target, o.vars); again.Err == nil {
+			o.Took = min(o.Took, again.Took)
+		}
+	}
 }
 
 // selection returns the values that a board's variables have when it is opened:
@@ -91,17 +120,19 @@ func text(f *data.Frame, column, row int) string {
 	return fmt.Sprint(v)
 }
 
-// board runs all queries of a dashboard under a selection; nil is what it opens with.
-func (c *checker) board(ctx context.Context, b *board, vars panelcheck.Vars) []outcome {
-	open, list := c.selection(ctx, b)
-	if vars == nil {
-		vars = open
+// board runs all queries of a dashboard under a selection; of nil, what it opens
+// with, those of its variables and annotations too.
+func (c *checker) board(ctx context.Context, b *board, vars panelcheck.Vars) (list []outcome) {
+	everything := vars == nil
+	if everything {
+		vars, list = c.selection(ctx, b)
 	}
 	add := func(kind, name string, t target) {
 		if t.Datasource.Type != "grafana-clickhouse-datasource" {
 			return
 		}
 		o := c.query(ctx, t.Target, vars)
+		c.quickest(ctx, &o)
 		o.Board, o.Panel, o.Kind = b.File, name, kind
 		list = append(list, o)
 	}
@@ -110,7 +141,8 @@ func (c *checker) board(ctx context.Context, b *board, vars panelcheck.Vars) []o
 			add("panel", p.Title, t)
 		}
 	}
-	for _, a := range b.Annotations.List {
+	for i := 0; everything && i < len(b.Annotations.List); i++ {
+		a := b.Annotations.List[i]
 		add("annotation", a.Name, a.Target)
 	}
 	return list

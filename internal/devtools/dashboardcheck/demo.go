@@ -59,6 +59,9 @@ func startDemo(ctx context.Context, root, bin, dir string, days int) (*demo, err
 		_ = stack.Stop()
 		return nil, err
 	}
+	// What was written and raised meanwhile is in the range too.
+	d.To = time.Now().Truncate(time.Second)
+	d.From = d.To.Add(-24 * time.Hour)
 	return d, nil
 }
 
@@ -110,7 +113,7 @@ func (d *demo) fill(ctx context.Context, days int) error {
 	}
 	if err := load.Extra(ctx, 2, d.From, now, dayRequests,
 		loadgen.Scenario{Kind: loadgen.SlowDatabase, From: now.Add(-7 * time.Hour), To: now.Add(-6*time.Hour - 20*time.Minute)},
-		loadgen.Scenario{Kind: loadgen.Stuffing, From: now.Add(-11 * time.Hour), To: now.Add(-10*time.Hour - 30*time.Minute), Share: 0.5},
+		loadgen.Scenario{Kind: loadgen.Stuffing, Route: "POST /v1/sessions", From: now.Add(-11 * time.Hour), To: now.Add(-10*time.Hour - 30*time.Minute), Share: 0.5},
 		loadgen.Scenario{Kind: loadgen.BadClient, From: now.Add(-4 * time.Hour), To: now.Add(-3 * time.Hour)},
 	); err != nil {
 		return err

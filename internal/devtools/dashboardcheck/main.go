@@ -48,6 +48,7 @@ type options struct {
 	password   string // file
 	span       time.Duration
 	dashboards string
+	draw       string // folder
 	verbose    bool
 	hold       bool
 }
@@ -62,6 +63,7 @@ func run(ctx context.Context, args []string, out io.Writer) (problems int, err e
 	fs.StringVar(&o.password, "password-file", "", "`file` with the user's password")
 	fs.DurationVar(&o.span, "span", 24*time.Hour, "the range that is asked for")
 	fs.StringVar(&o.dashboards, "dashboards", "", "`folder` of dashboards (default: the repository's)")
+	fs.StringVar(&o.draw, "draw", "", "write what the panels show to this `folder`, for pictures, and check nothing")
 	fs.BoolVar(&o.verbose, "v", false, "print each query with its rows and time")
 	fs.BoolVar(&o.hold, "hold", false, "keep the demo's servers until Ctrl-C")
 	if err := fs.Parse(args); err != nil {
@@ -85,7 +87,7 @@ func run(ctx context.Context, args []string, out io.Writer) (problems int, err e
 		}
 		defer db.Close()
 		now := time.Now()
-		return report(ctx, out, &checker{db: db, from: now.Add(-o.span), to: now, slow: slowest}, boards, o.verbose)
+		return o.ask(ctx, out, &checker{db: db, from: now.Add(-o.span), to: now, slow: slowest}, boards)
 	}
 	return onDemo(ctx, out, root, boards, o)
 }
@@ -112,12 +114,24 @@ func onDemo(ctx context.Context, out io.Writer, root string, boards []board, o o
 		return 0, err
 	}
 	defer db.Close()
-	n, err := report(ctx, out, &checker{db: db, from: d.To.Add(-o.span), to: d.To, slow: slowest}, boards, o.verbose)
+	limit, err := stretched(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	n, err := o.ask(ctx, out, &checker{db: db, from: d.To.Add(-o.span), to: d.To, slow: limit}, boards)
 	if o.hold && err == nil {
 		fmt.Fprintf(os.Stderr, "held: --address %s --user %s, password %s, %s\n", d.stack.Engine.Addr, grafanaUser, loginPassword, d.stack.Settings)
 		<-ctx.Done()
 	}
 	return n, err
+}
+
+// ask draws or checks.
+func (o *options) ask(ctx context.Context, out io.Writer, c *checker, boards []board) (int, error) {
+	if o.draw != "" {
+		return 0, c.draw(ctx, boards, o.dashboards, o.draw)
+	}
+	return report(ctx, out, c, boards, o.verbose)
 }
 
 // grafanaUser is the shipped users.xml's user for Grafana.
