@@ -67,7 +67,7 @@ func overview() board {
 					sql: "SELECT r.onset AS since, r.severity AS severity, if(r.ended IS NULL, 'open', 'over') AS state, r.service AS service, r.owner AS owner, r.summary AS what, r.alert_id AS alert\n" +
 						"FROM v_incident AS r WHERE r.onset < $__toTime AND (r.ended IS NULL OR r.ended > $__fromTime)" + filters("r", "service") + "\nORDER BY r.ended IS NULL DESC, r.severity = 'page' DESC, r.kind IN ('slo_burn', 'latency_burn') DESC, since DESC LIMIT 50",
 					columns: []column{
-						{name: "what", link: goTo("This incident", toIncident, nil, "alert", field("alert"), "service", field("service"))},
+						{name: "what", link: goTo("This incident", toIncident, nil, "alert", field("alert"))},
 						{name: "since", width: 150}, {name: "severity", width: 80}, {name: "state", width: 65}, {name: "service", width: 90, link: toServiceBy}, {name: "owner", width: 125},
 						{name: "alert", hidden: true},
 					}},

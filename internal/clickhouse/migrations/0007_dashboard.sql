@@ -143,3 +143,13 @@ SELECT
 FROM capabilities AS c
 LEFT JOIN found AS f ON f.capability = c.capability
 GROUP BY c.capability, c.shows, c.next_step;
+
+-- How tables lie on disk, and what is being merged.
+CREATE OR REPLACE VIEW {{database}}.v_part AS
+SELECT
+    p.table AS table, count() AS parts, uniqExact(p.partition_id) AS partitions, sum(p.rows) AS rows, sum(p.bytes_on_disk) AS bytes,
+    sum(p.data_uncompressed_bytes) AS raw_bytes, any(m.merges) AS merges
+FROM system.parts AS p
+LEFT JOIN (SELECT g.table AS table, count() AS merges FROM system.merges AS g WHERE g.database = currentDatabase() GROUP BY g.table) AS m ON m.table = p.table
+WHERE p.active AND p.database = currentDatabase()
+GROUP BY p.table;
