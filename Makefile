@@ -100,7 +100,7 @@ dashboards-check: need-go need-node engine ## run every query of every dashboard
 
 dashboards-pictures: need-go need-node engine ## draw the main dashboards with Grafana's own components into docs/dashboards; needs Chromium, fetches 480 npm packages (DAYS=35)
 	@go run ./internal/devtools/dashboardcheck --days '$(or $(DAYS),35)' --draw dashboards/pictures/build/data
-	@cd dashboards/pictures && npm ci --silent && npm run --silent draw
+	@cd dashboards/pictures && npm install --silent --no-package-lock --no-audit --no-fund && npm run --silent draw
 
 fuzz: need-go ## every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \

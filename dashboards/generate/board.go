@@ -167,7 +167,7 @@ func annotations() []cog.Builder[dashboard.AnnotationQuery] {
 // completeUntil is on each board: up to when its figures hold.
 func completeUntil(id uint32, w uint32) panel {
 	return panel{
-		id: id, kind: aStat, title: "Complete until", w: w, needs: "completeness",
+		id: id, kind: aStat, title: "Complete until", w: w, needs: "completeness", letters: 20,
 		about: "Everything that reached Kafka before this moment is in these figures; curves end there. Computed by gatewatch-aggregate from Kafka's end offsets and the ledger. Worry when it is minutes old: see the board of the pipeline.",
 		sql:   "SELECT toUnixTimestamp64Milli(c.complete_until) AS complete_until, dateDiff('second', c.complete_until, now64(3)) AS age, if(c.caught_up, 'yes', 'catching up') AS caught_up FROM v_complete AS c WHERE c.measured",
 		columns: []column{

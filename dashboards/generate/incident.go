@@ -19,9 +19,9 @@ func incident() board {
 		uid: toIncident, title: "Incident", question: "what broke, for whom, why, and what to do now?", from: "now-1h", vars: vars, notes: true,
 		rows: []row{
 			{panels: []panel{
-				{id: 2, kind: aTable, title: "State", w: 19, h: 4, needs: "alerts", about: "Since when, until when, whose it is, which runbook fits and whether somebody was told.",
-					sql:     "SELECT if(ended IS NULL, 'open', 'over') AS state, onset, raised, ended, dateDiff('second', onset, ifNull(ended, now64(3))) AS lasted, owner, if(sent, 'yes', send_error) AS sent, runbook, kind, reach FROM v_incident WHERE alert_id = " + one("alert"),
-					columns: []column{{name: "lasted", unit: "s"}, {name: "reach", title: "reach", width: 220}}},
+				{id: 2, kind: aTable, title: "State", w: 19, h: 4, needs: "alerts", about: "Since when, until when, whose it is, which runbook fits, and whether an Alertmanager took it.",
+					sql:     "SELECT if(ended IS NULL, 'open', 'over') AS state, onset, raised, ended, dateDiff('second', onset, ifNull(ended, now64(3))) AS lasted, owner, if(sent, 'yes', send_error) AS sent, runbook, kind FROM v_incident WHERE alert_id = " + one("alert"),
+					columns: []column{{name: "state", width: 65}, {name: "lasted", unit: "s", width: 90}, {name: "sent", width: 60}, {name: "owner", width: 130}}},
 				completeUntil(4, 5),
 				{id: 1, kind: aTable, title: "The page", w: 14, h: 13, needs: "alerts", about: "What those on call were sent last: impact, reach, suspects, the first three steps, runbook, owner, budget. Worry while it is open.",
 					sql: "SELECT if(nth = 1, severity, trim(substring(line, 1, 9))) AS part, if(nth = 1, line, trim(substring(line, 10))) AS text, runbook_url FROM (\n" +
@@ -47,7 +47,7 @@ func incident() board {
 					sql: "WITH toUInt32(greatest($__interval_s, 30)) AS step\nSELECT toDateTime(intDiv(toUInt32(r.ts), step) * step) AS time, if(r.upstream = '', 'none', r.upstream) AS series, countIf(" + isServer + ") / count() AS value\n" + raw + " AND r.ts < (SELECT complete_until FROM v_complete)\nGROUP BY time, series ORDER BY time, series"},
 				{id: 14, kind: aGauge, title: "Layers when it was raised", w: 6, unit: "s", needs: "spans", fine: "The alert names no layers: too few traces on either side",
 					about: "Time at p95 by layer in the newest minutes less the hour before, as the page saw it. The largest rise is the layer to blame; below 0 it became faster.",
-					sql:   evidence("layers", "coalesce(nullIf(JSONExtractString(j, 'Name'), ''), JSONExtractString(j, 'name')) AS layer, greatest(0, (JSONExtractFloat(j, 'Now') - JSONExtractFloat(j, 'Before')) / 1000000000) AS rise", "rise DESC")},
+					sql:   evidence("layers", "coalesce(nullIf(JSONExtractString(j, 'Name'), ''), JSONExtractString(j, 'name')) AS layer, (JSONExtractFloat(j, 'Now') - JSONExtractFloat(j, 'Before')) / 1000000000 AS rise", "rise DESC")},
 				{id: 15, kind: aGauge, title: "Error classes when it was raised", w: 6, unit: "percentunit", max: 1, needs: "alerts", fine: "The alert is about no failing requests",
 					about: "Share of the failing requests by class, of the newest minutes, as the page saw it.",
 					sql:   evidence("classes", "coalesce(nullIf(JSONExtractString(j, 'Name'), ''), JSONExtractString(j, 'name')) AS class, greatest(JSONExtractFloat(j, 'Share'), JSONExtractFloat(j, 'share')) AS share", "share DESC")},

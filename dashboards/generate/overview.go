@@ -2,11 +2,11 @@ package main
 
 // requestColumns are the columns of tables of requests by something.
 var requestColumns = []column{
-	{name: "requests", unit: "short", bar: true, width: 130},
+	{name: "requests", unit: "short", bar: true, width: 120},
 	{name: "errors", unit: "percentunit", warn: 0.01, page: 0.05, width: 90},
-	{name: "failed", unit: "percentunit", title: "failed by us", warn: 0.001, page: 0.01, width: 100},
-	{name: "p50", unit: "s", width: 90}, {name: "p95", unit: "s", width: 90}, {name: "p99", unit: "s", width: 90},
-	{name: "n", unit: "short", title: "n of quantiles", width: 110},
+	{name: "failed", unit: "percentunit", title: "by us", warn: 0.001, page: 0.01, width: 80},
+	{name: "p50", unit: "s", width: 80}, {name: "p95", unit: "s", width: 80}, {name: "p99", unit: "s", width: 80},
+	{name: "n", unit: "short", title: "timed", width: 75},
 }
 
 // by lists requests by something: how many, how many failed, how long they took.
@@ -64,11 +64,11 @@ func overview() board {
 			{title: "What needs somebody", panels: []panel{
 				{id: 10, kind: aTable, title: "Incidents, open ones first", w: 14, needs: "alerts", fine: "Nothing has been raised in this range",
 					about: "Alerts whose life touches the range: since when, whose, how far they reach. Click one for its whole story. Worry about open pages.",
-					sql: "SELECT r.onset AS since, r.severity AS severity, if(r.ended IS NULL, 'open', 'over') AS state, r.service AS service, r.owner AS owner, r.summary AS what, r.alert_id AS alert\n" +
+					sql: "SELECT concat(r.severity, if(r.ended IS NULL, ', open', ', over')) AS state, r.summary AS what, r.service AS service, r.owner AS owner, r.onset AS since, r.alert_id AS alert\n" +
 						"FROM v_incident AS r WHERE r.onset < $__toTime AND (r.ended IS NULL OR r.ended > $__fromTime)" + filters("r", "service") + "\nORDER BY r.ended IS NULL DESC, r.severity = 'page' DESC, r.kind IN ('slo_burn', 'latency_burn') DESC, since DESC LIMIT 50",
 					columns: []column{
-						{name: "what", link: goTo("This incident", toIncident, nil, "alert", field("alert"))},
-						{name: "since", width: 150}, {name: "severity", width: 80}, {name: "state", width: 65}, {name: "service", width: 90, link: toServiceBy}, {name: "owner", width: 125},
+						{name: "what", wrap: true, link: goTo("This incident", toIncident, nil, "alert", field("alert"))},
+						{name: "since", width: 150}, {name: "state", width: 90}, {name: "service", width: 85, link: toServiceBy}, {name: "owner", width: 120},
 						{name: "alert", hidden: true},
 					}},
 				{id: 11, kind: aTable, title: "Objectives, the worst first", w: 10, needs: "objectives",

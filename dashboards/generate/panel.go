@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/bargauge"
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
@@ -46,7 +47,7 @@ type panel struct {
 	columns    []column
 	links      []link
 	name       string // of the one series, where the query gives none
-	text       bool   // a stat of text
+	letters    float64 // size of a figure's digits; 0 fills the panel
 }
 
 // An expression is a PromQL query with the name of its series.
@@ -87,15 +88,32 @@ func (p *panel) size() (w, h uint32) {
 	return w, h
 }
 
+// noValue is what an empty panel says: what that means, and what to set up if
+// there never is anything. A figure has room for a few words, the rest is in its
+// description.
 func (p *panel) noValue() string {
+	switch {
+	case p.kind != aStat && p.fine != "":
+		return p.fine + p.never()
+	case p.kind != aStat:
+		return "Nothing in this range" + p.never()
+	case p.fine != "":
+		return p.fine
+	}
+	return "no " + p.needs + ": see Set-up"
+}
+
+func (p *panel) never() string {
 	step, ok := nextSteps[p.needs]
 	if !ok {
 		panic(fmt.Sprintf("panel %q needs %q, which v_setup does not know", p.title, p.needs))
 	}
-	if p.fine == "" {
-		return "Nothing in this range. Never anything? " + step
-	}
-	return p.fine + ". Never anything? " + step
+	return ". Never anything? " + step
+}
+
+// empty is what a cell or a point without a value says, instead of the panel's text.
+func empty() []dashboard.DynamicConfigValue {
+	return []dashboard.DynamicConfigValue{{Id: "noValue", Value: "–"}}
 }
 
 func (p *panel) thresholds() cog.Builder[dashboard.ThresholdsConfig] {
@@ -179,6 +197,7 @@ func (p *panel) overrides() (list []override) {
 		}
 		if c.wrap {
 			add("custom.cellOptions", map[string]any{"type": "auto", "wrapText": true})
+			add("custom.wrapText", true)
 		}
 		if c.hidden {
 			add("custom.hidden", true)
@@ -222,15 +241,14 @@ func (p *panel) build() cog.Builder[dashboard.Panel] {
 
 func (p *panel) stat() cog.Builder[dashboard.Panel] {
 	w, h := p.size()
-	fields := ""
-	if p.text {
-		fields = "/.*/"
-	}
-	b := stat.NewPanelBuilder().Id(p.id).Title(p.title).Description(p.about).Datasource(p.datasource()).Unit(p.unit).NoValue(p.noValue()).
+	b := stat.NewPanelBuilder().Id(p.id).Title(p.title).Description(strings.TrimSuffix(p.about, ".")+p.never()).Datasource(p.datasource()).Unit(p.unit).NoValue(p.noValue()).
 		Thresholds(p.thresholds()).Span(w).Height(h).Orientation(common.VizOrientationAuto).ColorMode(common.BigValueColorModeValue).
 		GraphMode(common.BigValueGraphModeNone).TextMode(common.BigValueTextModeAuto).
-		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}).Fields(fields)).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}).Fields("")).
 		DataLinks(p.dataLinks())
+	if p.letters > 0 {
+		b = b.Text(common.NewVizTextDisplayOptionsBuilder().ValueSize(p.letters).TitleSize(12))
+	}
 	for _, t := range p.targets() {
 		b = b.WithTarget(t)
 	}
@@ -243,7 +261,8 @@ func (p *panel) stat() cog.Builder[dashboard.Panel] {
 func (p *panel) table() cog.Builder[dashboard.Panel] {
 	w, h := p.size()
 	b := table.NewPanelBuilder().Id(p.id).Title(p.title).Description(p.about).Datasource(p.datasource()).NoValue(p.noValue()).
-		Thresholds(p.thresholds()).Span(w).Height(h).ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true)
+		Thresholds(p.thresholds()).Span(w).Height(h).ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true).
+		OverrideByRegexp(".*", empty())
 	if p.unit != "" {
 		b = b.Unit(p.unit)
 	}
@@ -261,7 +280,8 @@ func (p *panel) gauge() cog.Builder[dashboard.Panel] {
 	b := bargauge.NewPanelBuilder().Id(p.id).Title(p.title).Description(p.about).Datasource(p.datasource()).Unit(p.unit).NoValue(p.noValue()).
 		Thresholds(p.thresholds()).Span(w).Height(h).Orientation(common.VizOrientationHorizontal).DisplayMode(common.BarGaugeDisplayModeBasic).
 		ValueMode(common.BarGaugeValueModeText).ShowUnfilled(true).Min(0).
-		ReduceOptions(common.NewReduceDataOptionsBuilder().Values(true).Calcs([]string{"lastNotNull"})).DataLinks(p.dataLinks())
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Values(true).Calcs([]string{"lastNotNull"})).DataLinks(p.dataLinks()).
+		Text(common.NewVizTextDisplayOptionsBuilder().ValueSize(16).TitleSize(12)).OverrideByRegexp(".*", empty())
 	if p.max > 0 {
 		b = b.Max(p.max)
 	}
@@ -294,7 +314,7 @@ func (p *panel) series() cog.Builder[dashboard.Panel] {
 		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdPaletteClassic)).
 		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).Calcs([]string{})).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
-		DataLinks(p.dataLinks())
+		DataLinks(p.dataLinks()).OverrideByRegexp(".*", empty())
 	if len(p.prom) == 0 {
 		b = b.DisplayName(p.displayName())
 	}
@@ -312,6 +332,9 @@ func (p *panel) series() cog.Builder[dashboard.Panel] {
 	default:
 		if !p.low {
 			b = b.AxisSoftMin(0)
+		}
+		if p.unit == "percentunit" && !p.low {
+			b = b.AxisSoftMax(0.01)
 		}
 	}
 	for _, t := range p.targets() {

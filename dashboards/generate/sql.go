@@ -162,5 +162,8 @@ const (
 	isServer = "(startsWith(toString(r.error_class), 'upstream_') OR startsWith(toString(r.error_class), 'gateway_') OR r.error_class = 'breaker_open')"
 )
 
-// sumIf is a count of requests under a condition, for ratio and counted.
+// named is a column whose empty value has a name.
+func named(column string) string { return "if(" + column + " = '', 'none', " + column + ")" }
+
+// requestsIf is a count of requests under a condition.
 func requestsIf(condition string) string { return "if(" + condition + ", r.requests, 0)" }

@@ -10,18 +10,18 @@ const main = ['overview', 'service', 'incident', 'slo', 'product'];
 const chromium = process.env.CHROMIUM ?? 'chromium', U = 58, H = 38;
 const only = process.argv.slice(2);
 
-const bundled = await build({
-  entryPoints: ['page.jsx'], bundle: true, write: false, format: 'iife', jsx: 'automatic', minify: true, logLevel: 'error',
+mkdirSync('build', { recursive: true });
+await build({
+  entryPoints: ['page.jsx'], bundle: true, outfile: 'build/page.js', format: 'iife', jsx: 'automatic', minify: true, logLevel: 'error', logLimit: 3,
   loader: { '.svg': 'dataurl', '.woff2': 'dataurl', '.ttf': 'dataurl' }, define: { 'process.env.NODE_ENV': '"production"', global: 'window' },
 });
-writeFileSync('build/page.js', bundled.outputFiles[0].contents);
 mkdirSync('../../docs/dashboards', { recursive: true });
 for (const file of readdirSync('build/data')) {
   const name = file.replace('.json', '');
   if (only.length && !only.includes(name)) continue;
   const text = readFileSync(join('build/data', file), 'utf8'), board = JSON.parse(text);
   const height = Math.max(...board.panels.map((p) => p.gridPos.y + p.gridPos.h)) * H + 78;
-  writeFileSync(`build/${name}.html`, `<!doctype html><meta charset=utf-8><body><div id=root></div><script>window.__HEIGHT__=${height};window.__BOARD__=${text.replaceAll('<', '\\u003c')}</script><script src=page.js></script>`);
+  writeFileSync(`build/${name}.html`, `<!doctype html><meta charset=utf-8><link rel=stylesheet href=page.css><body><div id=root></div><script>window.__HEIGHT__=${height};window.__BOARD__=${text.replaceAll('<', '\\u003c')}</script><script src=page.js></script>`);
   execFileSync(chromium, ['--headless=new', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--force-device-scale-factor=1', `--window-size=${24 * U + 16},${height}`,
     '--virtual-time-budget=8000', `--screenshot=build/${name}.png`, `file://${process.cwd()}/build/${name}.html`], { stdio: ['ignore', 'ignore', 'ignore'] });
   const size = statSync(`build/${name}.png`).size;

@@ -21,7 +21,7 @@ function frames(p) {
       const d = p.fieldConfig.defaults, name = d.displayName ? label(d.displayName, f) : f.name;
       const own = {}, custom = {};
       for (const o of p.fieldConfig.overrides ?? []) {
-        if (o.matcher.id !== 'byName' || (o.matcher.options !== f.name && o.matcher.options !== name)) continue;
+        if (o.matcher.id !== 'byRegexp' && (o.matcher.id !== 'byName' || (o.matcher.options !== f.name && o.matcher.options !== name))) continue;
         for (const x of o.properties) {
           if (x.id.startsWith('custom.')) custom[x.id.slice(7)] = x.value;
           else own[x.id] = x.value;
@@ -34,7 +34,7 @@ function frames(p) {
       };
       f.config.color = own.color ?? d.color ?? { mode: p.type === 'stat' || p.type === 'bargauge' ? 'thresholds' : 'palette-classic' };
       if (f.config.thresholds) f.config.thresholds = { mode: ThresholdsMode.Absolute, steps: f.config.thresholds.steps.map((s) => ({ ...s, value: s.value ?? -Infinity })) };
-      f.state = { seriesIndex: i - 1 };
+      f.state = { seriesIndex: i - 1, displayName: f.config.displayName };
       f.display = getDisplayProcessor({ field: f, theme, timeZone: 'utc' });
     });
     return frame;
@@ -45,12 +45,11 @@ function Empty({ p }) {
   return <div style={{ padding: 8, color: theme.colors.text.secondary, textAlign: 'center' }}>{p.fieldConfig.defaults.noValue}</div>;
 }
 
-// stack adds up what is drawn on top of each other: the component alone does not.
 function Stat({ p, frame, w, h }) {
   const fields = frame.fields.filter((f) => f.type === FieldType.number);
   return <div style={{ display: 'flex' }}>{fields.map((f) => {
     const v = f.display(f.values[frame.length - 1]);
-    return <BigValue key={f.name} width={w / fields.length} height={h} theme={theme} value={{ ...v, title: fields.length > 1 ? f.config.displayName : undefined }} graphMode="none" colorMode="value" justifyMode="auto" textMode="auto" />;
+    return <BigValue key={f.name} width={w / fields.length} height={h} theme={theme} value={{ ...v, title: fields.length > 1 ? f.config.displayName : undefined }} graphMode="none" colorMode="value" justifyMode="auto" textMode="auto" text={p.options?.text} />;
   })}</div>;
 }
 
@@ -59,7 +58,7 @@ function Bars({ p, frame, w, h }) {
   const most = p.fieldConfig.defaults.max ?? Math.max(...number.values), n = frame.length, each = Math.max(16, Math.min(38, h / n - 6));
   number.config = { ...number.config, min: 0, max: most };
   return <div>{number.values.slice(0, Math.floor(h / (each + 6))).map((v, i) => <div key={i} style={{ marginBottom: 6 }}>
-    <BarGauge width={w} height={each} theme={theme} field={number.config} display={number.display} value={{ ...number.display(v), title: text?.values[i] }} orientation="horizontal" displayMode="basic" showUnfilled /></div>)}</div>;
+    <BarGauge width={w} height={each} theme={theme} field={number.config} display={number.display} value={{ ...number.display(v), title: text?.values[i] }} orientation="horizontal" displayMode="basic" showUnfilled text={p.options?.text} /></div>)}</div>;
 }
 
 // Heat draws cells itself: Grafana's heat map is not among the published components.

@@ -34,15 +34,17 @@ const (
 
 const (
 	requestsADay  = 8_000
-	dayRequests   = 40_000 // more of the last day
-	hourRequests  = 40_000 // more of the last 40 minutes, in which the outage is
+	dayRequests   = 60_000 // more of the last day
+	hourRequests  = 25_000 // more of the last 40 minutes, in which the outage is
+	denser        = 6 // times that for pictures, in which a day is to look like one
 	outageFor     = 25 * time.Minute
 	derivedWithin = 5 * time.Minute
 )
 
 // startDemo builds the past and returns when everything is stored, derived and
-// judged. root is the repository, bin has the built binaries, dir is empty.
-func startDemo(ctx context.Context, root, bin, dir string, days int) (*demo, error) {
+// judged. root is the repository, bin has the built binaries, dir is empty. A dense
+// one has a last day whose traffic hides the burst in which the outage is.
+func startDemo(ctx context.Context, root, bin, dir string, days int, dense bool) (*demo, error) {
 	users, logins, err := shippedUsers(root)
 	if err != nil {
 		return nil, err
@@ -55,7 +57,7 @@ func startDemo(ctx context.Context, root, bin, dir string, days int) (*demo, err
 	}
 	d := &demo{stack: stack, load: stack.NewLoad(1), To: time.Now().Truncate(time.Second)}
 	d.From = d.To.Add(-24 * time.Hour)
-	if err := d.fill(ctx, days); err != nil {
+	if err := d.fill(ctx, days, dense); err != nil {
 		_ = stack.Stop()
 		return nil, err
 	}
@@ -106,12 +108,15 @@ func shippedUsers(root string) (xml string, logins map[string]string, err error)
 	return xml, logins, nil
 }
 
-func (d *demo) fill(ctx context.Context, days int) error {
-	now, load := d.To, d.load
+func (d *demo) fill(ctx context.Context, days int, dense bool) error {
+	now, load, ofDay := d.To, d.load, float64(dayRequests)
+	if dense {
+		ofDay *= denser
+	}
 	if err := load.SendHistory(ctx, devstack.History{Length: time.Duration(days) * 24 * time.Hour, Requests: days * requestsADay, Spans: 24 * time.Hour}, nil); err != nil {
 		return err
 	}
-	if err := load.Extra(ctx, 2, d.From, now, dayRequests,
+	if err := load.Extra(ctx, 2, d.From, now, ofDay,
 		loadgen.Scenario{Kind: loadgen.SlowDatabase, From: now.Add(-7 * time.Hour), To: now.Add(-6*time.Hour - 20*time.Minute)},
 		loadgen.Scenario{Kind: loadgen.Stuffing, Route: "POST /v1/sessions", From: now.Add(-11 * time.Hour), To: now.Add(-10*time.Hour - 30*time.Minute), Share: 0.5},
 		loadgen.Scenario{Kind: loadgen.BadClient, From: now.Add(-4 * time.Hour), To: now.Add(-3 * time.Hour)},

@@ -32,7 +32,7 @@ func TestDemo(t *testing.T) {
 	if err := build(t.Context(), repository, dir); err != nil {
 		t.Fatal(err)
 	}
-	d, err := startDemo(t.Context(), repository, dir, filepath.Join(dir, "stack"), testDays)
+	d, err := startDemo(t.Context(), repository, dir, filepath.Join(dir, "stack"), testDays, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,12 +439,12 @@ func causes(t *testing.T, c *checker, boards []board, all bool) {
 				}
 				continue
 			}
-			text, step, _ := strings.Cut(p.FieldConfig.Defaults.NoValue, "Never anything? ")
+			why, step := p.cause()
 			known, ok := setup[step]
 			switch {
 			case !ok:
 				t.Errorf("%s: v_setup does not know the step %q", o.name(), step)
-			case known && strings.HasPrefix(text, "Nothing in this range"):
+			case known && (why == "Nothing in this range" || strings.HasSuffix(why, ": see Set-up")):
 				t.Errorf("%s is empty and gives as its cause what is there: %q", o.name(), step)
 			}
 		}

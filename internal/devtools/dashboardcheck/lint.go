@@ -127,6 +127,17 @@ func (b *board) texts() (list []string) {
 	return list
 }
 
+// cause returns what an empty panel says that means, and what to do if there
+// never is anything: a figure says that in its description.
+func (p *panel) cause() (why, step string) {
+	text := p.FieldConfig.Defaults.NoValue
+	why, step, _ = strings.Cut(text, ". Never anything? ")
+	if p.Type == "stat" {
+		_, step, _ = strings.Cut(p.Description, ". Never anything? ")
+	}
+	return why, step
+}
+
 func (p *panel) lint(add func(string, ...any)) {
 	if len(p.Description) < 40 {
 		add("the description says too little")
@@ -140,7 +151,7 @@ func (p *panel) lint(add func(string, ...any)) {
 	if p.Type == "timeseries" && p.FieldConfig.Defaults.Unit == "" {
 		add("a curve without a unit")
 	}
-	if !strings.Contains(p.FieldConfig.Defaults.NoValue, "Never anything? ") {
+	if why, step := p.cause(); why == "" || step == "" {
 		add("it does not say why it is empty")
 	}
 	for _, t := range p.Targets {

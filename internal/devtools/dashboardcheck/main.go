@@ -103,7 +103,7 @@ func onDemo(ctx context.Context, out io.Writer, root string, boards []board, o o
 		return 0, err
 	}
 	begin := time.Now()
-	d, err := startDemo(ctx, root, dir, filepath.Join(dir, "stack"), o.days)
+	d, err := startDemo(ctx, root, dir, filepath.Join(dir, "stack"), o.days, o.draw != "")
 	if err != nil {
 		return 0, err
 	}
