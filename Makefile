@@ -98,8 +98,8 @@ dashboards: need-go ## write dashboards/*.json from dashboards/generate; its fir
 dashboards-check: need-go need-node engine ## run every query of every dashboard on the demo's data as Grafana does; the last line is JSON (DAYS=15)
 	@go run ./internal/devtools/dashboardcheck --days '$(or $(DAYS),15)'
 
-dashboards-pictures: need-go need-node engine ## draw the main dashboards with Grafana's own components into docs/dashboards; needs Chromium, fetches 480 npm packages (DAYS=35)
-	@go run ./internal/devtools/dashboardcheck --days '$(or $(DAYS),35)' --draw dashboards/pictures/build/data
+dashboards-pictures: need-go need-node engine ## draw the main dashboards with Grafana's own components into docs/dashboards; needs Chromium, fetches 480 npm packages (DAYS=16)
+	@go run ./internal/devtools/dashboardcheck --days '$(or $(DAYS),16)' --draw dashboards/pictures/build/data
 	@cd dashboards/pictures && npm install --silent --no-package-lock --no-audit --no-fund && npm run --silent draw
 
 fuzz: need-go ## every fuzz target for FUZZTIME each

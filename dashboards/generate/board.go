@@ -19,6 +19,7 @@ type board struct {
 	question string
 	from     string   // beginning of its range: now-6h for operations, now-30d for the product
 	vars     []string // of variables, in the order in which they are shown
+	one      string   // variable of which exactly one value is chosen
 	notes    bool     // draws pages, releases, breakers and maintenance over curves
 	prom     bool     // has panels of Prometheus
 	rows     []row
@@ -93,9 +94,6 @@ func recent(column, view, where string) string {
 	return fmt.Sprintf("SELECT DISTINCT r.%s FROM %s AS r WHERE r.time >= toStartOfHour($__fromTime) AND r.time <= $__toTime AND %s ORDER BY r.%[1]s LIMIT 5000", column, view, where)
 }
 
-// single are the variables of which exactly one value is chosen.
-var single = map[string]bool{"alert": true}
-
 // build makes the library's dashboard.
 func (b *board) build() (dashboard.Dashboard, error) {
 	d := dashboard.NewDashboardBuilder(b.title+": "+b.question).Uid(b.uid).Description(b.question).Tags([]string{"gatewatch"}).Readonly().
@@ -110,7 +108,7 @@ func (b *board) build() (dashboard.Dashboard, error) {
 			d = d.WithVariable(dashboard.NewTextBoxVariableBuilder(name).Label("Trace id"))
 			continue
 		}
-		d = d.WithVariable(variable(name))
+		d = d.WithVariable(variable(name, name == b.one))
 	}
 	if b.notes {
 		for _, a := range annotations() {
@@ -136,14 +134,14 @@ func (b *board) build() (dashboard.Dashboard, error) {
 	return d.Build()
 }
 
-func variable(name string) cog.Builder[dashboard.VariableModel] {
+func variable(name string, one bool) cog.Builder[dashboard.VariableModel] {
 	v, ok := variables[name]
 	if !ok {
 		panic("no variable " + name)
 	}
 	q := dashboard.NewQueryVariableBuilder(name).Label(v.label).Datasource(clickhouseRef()).Query(variableSQL(v.sql)).
 		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortDisabled)
-	if single[name] {
+	if one {
 		return q
 	}
 	all := dashboard.VariableOption{Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}}}

@@ -47,7 +47,7 @@ func oneConsumer() board {
 	calls := "FROM v_call_1h AS r\nWHERE " + within("r") + filters("r", vars...)
 	route := "FROM v_call_route_1d AS r\nWHERE r.time >= toStartOfDay($__fromTime) AND r.time <= $__toTime" + filters("r", vars...)
 	return board{
-		uid: toConsumer, title: "One consumer", question: "what does it do, what does it meet, what is it worth?", from: "now-7d", vars: vars, notes: true,
+		uid: toConsumer, title: "One consumer", question: "what does it do, what does it meet, what is it worth?", from: "now-7d", vars: vars, one: "consumer", notes: true,
 		rows: []row{
 			{panels: []panel{
 				{id: 1, kind: aTable, title: "Who it is", w: 19, h: 5, needs: "requests", about: "What the catalogue says, and its first and last calls. Without a success yet, something keeps it: see the errors below.",

@@ -16,7 +16,7 @@ func incident() board {
 	ours := requests(within, everywhere...) + "\n  AND " + service
 	raw := "FROM v_access_log AS r\nWHERE r.ts >= $__fromTime AND r.ts <= $__toTime AND " + service + filters("r", everywhere...)
 	return board{
-		uid: toIncident, title: "Incident", question: "what broke, for whom, why, and what to do now?", from: "now-1h", vars: vars, notes: true,
+		uid: toIncident, title: "Incident", question: "what broke, for whom, why, and what to do now?", from: "now-1h", vars: vars, one: "alert", notes: true,
 		rows: []row{
 			{panels: []panel{
 				{id: 2, kind: aTable, title: "State", w: 19, h: 4, needs: "alerts", about: "Since when, until when, whose it is, which runbook fits, and whether an Alertmanager took it.",

@@ -46,7 +46,7 @@ type panel struct {
 	max        float64
 	columns    []column
 	links      []link
-	name       string // of the one series, where the query gives none
+	name       string  // of the one series, where the query gives none
 	letters    float64 // size of a figure's digits; 0 fills the panel
 }
 
@@ -241,7 +241,7 @@ func (p *panel) build() cog.Builder[dashboard.Panel] {
 
 func (p *panel) stat() cog.Builder[dashboard.Panel] {
 	w, h := p.size()
-	b := stat.NewPanelBuilder().Id(p.id).Title(p.title).Description(strings.TrimSuffix(p.about, ".")+p.never()).Datasource(p.datasource()).Unit(p.unit).NoValue(p.noValue()).
+	b := stat.NewPanelBuilder().Id(p.id).Title(p.title).Description(strings.TrimSuffix(p.about, ".") + p.never()).Datasource(p.datasource()).Unit(p.unit).NoValue(p.noValue()).
 		Thresholds(p.thresholds()).Span(w).Height(h).Orientation(common.VizOrientationAuto).ColorMode(common.BigValueColorModeValue).
 		GraphMode(common.BigValueGraphModeNone).TextMode(common.BigValueTextModeAuto).
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}).Fields("")).

@@ -36,9 +36,9 @@ const (
 	requestsADay  = 8_000
 	dayRequests   = 60_000 // more of the last day
 	hourRequests  = 25_000 // more of the last 40 minutes, in which the outage is
-	denser        = 6 // times that for pictures, in which a day is to look like one
+	denser        = 6      // times that for pictures, in which a day is to look like one
 	outageFor     = 25 * time.Minute
-	derivedWithin = 5 * time.Minute
+	derivedWithin = 15 * time.Minute
 )
 
 // startDemo builds the past and returns when everything is stored, derived and
