@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +13,18 @@ import (
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/owner"
 )
+
+// publish makes what the files say visible to dashboards. Evaluation does not
+// wait for that.
+func (k *knowledge) publish(ctx context.Context, store *clickhouse.Conn, log *slog.Logger) {
+	known, err := k.known()
+	if err == nil {
+		err = store.PublishKnown(ctx, known)
+	}
+	if err != nil {
+		log.Error("dashboards show no objectives and owners", "err", err)
+	}
+}
 
 // known returns what dashboards show of the files: objectives with their owners,
 // maintenances, documented operations, and who answers for services.

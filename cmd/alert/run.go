@@ -45,10 +45,6 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return daemon.Usage(err)
 	}
-	known, err := k.known()
-	if err != nil {
-		return daemon.Usage(err)
-	}
 	store, err := clickhouse.Open(c.ClickHouse)
 	if err != nil {
 		return daemon.Usage(err)
@@ -74,9 +70,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
-			if err := store.PublishKnown(ctx, known); err != nil {
-				log.Error("dashboards show no objectives and owners", "err", err)
-			}
+			k.publish(ctx, store, log)
 			return loop.Run(ctx)
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},

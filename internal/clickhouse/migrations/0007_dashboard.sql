@@ -150,6 +150,6 @@ SELECT
     p.table AS table, count() AS parts, uniqExact(p.partition_id) AS partitions, sum(p.rows) AS rows, sum(p.bytes_on_disk) AS bytes,
     sum(p.data_uncompressed_bytes) AS raw_bytes, any(m.merges) AS merges
 FROM system.parts AS p
-LEFT JOIN (SELECT g.table AS table, count() AS merges FROM system.merges AS g WHERE g.database = currentDatabase() GROUP BY g.table) AS m ON m.table = p.table
-WHERE p.active AND p.database = currentDatabase()
+LEFT JOIN (SELECT g.table AS table, count() AS merges FROM system.merges AS g WHERE g.database IN (currentDatabase(), concat(currentDatabase(), '_shard')) GROUP BY g.table) AS m ON m.table = p.table
+WHERE p.active AND p.database IN (currentDatabase(), concat(currentDatabase(), '_shard'))
 GROUP BY p.table;
