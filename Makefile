@@ -13,7 +13,7 @@ CONSUMERS ?= 2000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness eval-aggregate e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness dashboards dashboards-check dashboards-pictures eval-aggregate e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,16 @@ bench-aggregate: need-go need-node engine ## what questions cost on a large stor
 
 bench-freshness: need-go need-node engine ## from Kafka's timestamp to v_request_10s, at half of the maximum rate
 	@go run ./internal/devtools/freshnessbench
+
+dashboards: need-go ## write dashboards/*.json from dashboards/generate; its first run fetches the Grafana Foundation SDK
+	@cd dashboards/generate && go run . -sources . -out ..
+
+dashboards-check: need-go need-node engine ## run every query of every dashboard on the demo's data as Grafana does; the last line is JSON (DAYS=15)
+	@go run ./internal/devtools/dashboardcheck --days '$(or $(DAYS),15)'
+
+dashboards-pictures: need-go need-node engine ## draw the main dashboards with Grafana's own components into docs/dashboards; needs Chromium, fetches 480 npm packages (DAYS=16)
+	@go run ./internal/devtools/dashboardcheck --days '$(or $(DAYS),16)' --draw dashboards/pictures/build/data
+	@cd dashboards/pictures && npm install --silent --no-package-lock --no-audit --no-fund && npm run --silent draw
 
 fuzz: need-go ## every fuzz target for FUZZTIME each
 	@for pkg in $$(go list ./...); do \

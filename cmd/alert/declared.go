@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"gatewatch/internal/clickhouse"
@@ -13,12 +14,14 @@ import (
 )
 
 // record adds edits since the last start to the list of changes.
-func (k *knowledge) record(ctx context.Context, store *clickhouse.Conn) error {
+func (k *knowledge) record(ctx context.Context, store *clickhouse.Conn, log *slog.Logger) {
 	list, err := k.declared()
-	if err != nil {
-		return err
+	if err == nil {
+		err = store.RecordDeclared(ctx, list)
 	}
-	return store.RecordDeclared(ctx, list)
+	if err != nil {
+		log.Error("edits of objectives and owners are not in the list of changes", "err", err)
+	}
 }
 
 // declared returns the objectives and the owners of their services, so that an

@@ -70,9 +70,8 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 			if err := daemon.Await(ctx, log, "ClickHouse", func(ctx context.Context) error { return store.Ready(ctx, c.ClickHouse) }, clickhouse.Hopeless); err != nil {
 				return err
 			}
-			if err := k.record(ctx, store); err != nil {
-				log.Warn("edits of objectives and owners are not in the list of changes", "error", err)
-			}
+			k.publish(ctx, store, log)
+			k.record(ctx, store, log)
 			return loop.Run(ctx)
 		}},
 		daemon.Stage{Name: "admin", Run: admin.Run},

@@ -16,3 +16,5 @@ GRANT SELECT ON system.disks TO gatewatch;
 -- People and Grafana.
 CREATE USER IF NOT EXISTS gatewatch_reader IDENTIFIED WITH sha256_password BY 'replace me too' SETTINGS readonly = 2, max_execution_time = 60;
 GRANT SELECT ON gatewatch.* TO gatewatch_reader;
+GRANT SELECT ON system.parts TO gatewatch_reader;
+GRANT SELECT ON system.merges TO gatewatch_reader;

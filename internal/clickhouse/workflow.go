@@ -63,9 +63,6 @@ func (c *Conn) collectRoute(ctx context.Context, route string) error {
 	return nil
 }
 
-// published is a row of kpi_definition.
-type published struct{ kind, name, json string }
-
 func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	var rows []published
 	var errs []error
@@ -77,15 +74,15 @@ func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	add("time_zone", "", zone)
 	for i := range d.Workflows {
 		w := &d.Workflows[i]
-		steps := make([]string, len(w.Steps))
+		steps, routes := make([]string, len(w.Steps)), make([]string, len(w.Steps))
 		for j := range w.Steps {
-			steps[j] = w.Steps[j].Title()
+			steps[j], routes[j] = w.Steps[j].Title(), w.Steps[j].Method+" "+kpi.Template(w.Steps[j].Route)
 		}
 		currency := ""
 		if w.Value != nil {
 			currency = w.Value.Currency
 		}
-		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
+		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "routes": routes, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
 	}
 	for i := range d.Plans {
 		for _, q := range d.Plans[i].Quotas {
@@ -101,55 +98,13 @@ func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	return rows, errors.Join(errs...)
 }
 
-// publishDefinitions replaces what was published before, if it differs.
+// publishDefinitions publishes what the KPI files declare.
 func (c *Conn) publishDefinitions(ctx context.Context, d *kpi.Definitions, zone string) error {
 	want, err := definitionRows(d, zone)
 	if err != nil {
 		return err
 	}
-	rows, err := c.Query(ctx, "SELECT kind, name, json FROM kpi_definition FINAL")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	have := map[published]bool{}
-	stale := map[[2]string]bool{}
-	for rows.Next() {
-		var p published
-		if err := rows.Scan(&p.kind, &p.name, &p.json); err != nil {
-			return err
-		}
-		have[p], stale[[2]string{p.kind, p.name}] = true, p.json != ""
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	for _, p := range want {
-		delete(stale, [2]string{p.kind, p.name})
-	}
-	for name, is := range stale {
-		if is { // an empty text takes a definition back
-			want = append(want, published{kind: name[0], name: name[1]})
-		}
-	}
-	b, err := c.PrepareBatch(ctx, "INSERT INTO kpi_definition (kind, name, json, set_at)")
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	now := time.Now()
-	for _, p := range want {
-		if have[p] {
-			continue
-		}
-		if err := b.Append(p.kind, p.name, p.json, now); err != nil {
-			return err
-		}
-	}
-	if b.Rows() == 0 {
-		return b.Abort()
-	}
-	return b.Send()
+	return c.publish(ctx, "kpi_definition", want)
 }
 
 // stepSQL returns the expression of the index of the step whose route a call is

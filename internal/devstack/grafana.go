@@ -9,8 +9,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// boardsIn is where a container that is started by GrafanaCommand has the dashboards.
+const boardsIn = "/etc/grafana/provisioning/boards"
+
 // WriteGrafana writes Grafana's provisioning for the stack's ClickHouse, with
-// its port and password, and returns the folder.
+// its port and password, copies the dashboards, and returns the folder.
 func (s *Stack) WriteGrafana() (string, error) {
 	dir := filepath.Join(s.config.Dir, "grafana")
 	host, port, err := net.SplitHostPort(s.Engine.Addr)
@@ -28,6 +31,13 @@ func (s *Stack) WriteGrafana() (string, error) {
 				"secureJsonData": map[string]any{"password": s.Engine.Password},
 			}},
 		},
+		"dashboards/gatewatch.yaml": map[string]any{
+			"apiVersion": 1,
+			"providers":  []any{map[string]any{"name": "gatewatch", "folder": "gatewatch", "type": "file", "options": map[string]any{"path": boardsIn}}},
+		},
+	}
+	if err := s.copyBoards(filepath.Join(dir, filepath.Base(boardsIn))); err != nil {
+		return "", err
 	}
 	for name, content := range files {
 		b, err := yaml.Marshal(content)
@@ -44,6 +54,30 @@ func (s *Stack) WriteGrafana() (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// copyBoards copies the dashboards to dir.
+func (s *Stack) copyBoards(dir string) error {
+	boards, err := filepath.Glob(filepath.Join(s.config.Root, "dashboards", "*.json"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, file := range boards {
+		if filepath.Base(file) == "manifest.json" {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("read a dashboard: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), b, 0o644); err != nil {
+			return fmt.Errorf("copy a dashboard: %w", err)
+		}
+	}
+	return nil
 }
 
 // GrafanaCommand returns the line that opens Grafana on provisioning in dir.

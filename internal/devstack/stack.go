@@ -43,6 +43,10 @@ type Config struct {
 	Shards int
 	// Settings are further overrides of gatewatch.yaml.
 	Settings map[string]any
+	// Users is the text of a users.xml with further users of ClickHouse, Logins
+	// are their passwords.
+	Users  string
+	Logins map[string]string
 	// WithoutAlert leaves out alert, Alertmanager and the receiver.
 	WithoutAlert bool
 	// Log receives progress of downloads and builds.
@@ -123,7 +127,7 @@ func (s *Stack) start(ctx context.Context) error {
 		return err
 	}
 	if err := step("ClickHouse", func() (err error) {
-		conf := engine.Config{Dir: filepath.Join(c.Dir, "clickhouse"), Log: c.Log}
+		conf := engine.Config{Dir: filepath.Join(c.Dir, "clickhouse"), Users: c.Users, Logins: c.Logins, Log: c.Log}
 		if c.Shards == 0 {
 			s.Engine, err = engine.Start(ctx, conf)
 			return err
