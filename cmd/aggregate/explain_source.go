@@ -160,6 +160,9 @@ func medianDelay(delays map[string]time.Duration) time.Duration {
 	return list[len(list)/2]
 }
 
+// maxPropagation is about how many requests are compared with spans.
+const maxPropagation = 2_000_000
+
 func askPropagation(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
 	out := &sheet{source: "access_log, span", fields: []field{
 		{name: "service", text: true}, {name: "route", text: true}, {name: "requests"}, {name: "traced"}, {name: "continued", show: showShare}, {name: "spans"}, {name: "orphans", show: showShare},
@@ -172,11 +175,16 @@ func askPropagation(ctx context.Context, r *reporter, s clickhouse.Scope) (*shee
 		out.unknown = "no spans are kept of this window"
 		return out, nil
 	}
-	out.from, out.to = s.From, s.To
 	n, err := r.store.Requests(ctx, s.From, s.To)
 	if err != nil {
 		return nil, err
 	}
+	if n > maxPropagation {
+		s.From = s.To.Add(-time.Duration(float64(s.To.Sub(s.From)) * maxPropagation / float64(n))).Truncate(time.Minute)
+		n = maxPropagation
+		out.notes = append(out.notes, "there are too many requests to look at all: these are the newest")
+	}
+	out.from, out.to = s.From, s.To
 	sample := 1 + n/maxRaw
 	if sample > 1 {
 		out.notes = append(out.notes, fmt.Sprintf("shares are of one in %d traces", sample))

@@ -296,5 +296,14 @@ func (r *reporter) query(ctx context.Context, by []string, where []clickhouse.Co
 	}
 	q.Table = level.Name
 	q.From, q.To = level.Grain.Cover(from, to)
+	levels := requestLevels(r.conf.Retention)
+	if q.Source == clickhouse.SourceKey {
+		levels = keyLevels(r.conf.Retention)
+	}
+	if i := slices.Index(levels, level); i >= 0 && i+1 < len(levels) && levels[i+1].Kept(q.From, r.now) {
+		if start, end := levels[i+1].Grain.Inside(q.From, q.To); start.Before(end) {
+			q.Coarse, q.CoarseFrom, q.CoarseTo = levels[i+1].Name, start, end
+		}
+	}
 	return q, level.Grain, nil
 }

@@ -51,16 +51,16 @@ func (c *Conn) Clients(ctx context.Context, s Scope, onset time.Time, source Sou
 	if err != nil {
 		return nil, err
 	}
-	at, n, operation, known := "time", "sum(r.requests)", "''", ""
+	at, n, operation, known := "time", "sum(r.requests)", "'' AS method, '' AS route", ""
 	if source == SourceRaw {
-		at, n, operation = "ts", "toInt64(count())", "concat(toString(method), ' ', toString(route))"
+		at, n, operation = "ts", "toInt64(count())", "method, route"
 		known = " AND (consumer != '' OR key_id != toFixedString('', 16))"
 	}
-	rows, err := c.Query(ctx, fmt.Sprintf(`SELECT key, caller, of, place, operation, sumMapIf(map(class, n), is_now), sumMapIf(map(class, n), not is_now)
-		FROM (SELECT if(r.key_id = toFixedString('', 16), '', lower(hex(r.key_id))) AS key, toString(consumer) AS caller, toString(plan) AS of, toString(service) AS place,
-			%s AS operation, toString(error_class) AS class, r.%s >= toDateTime(@onset, 'UTC') AS is_now, %s AS n
-			FROM %s AS r WHERE %s%s GROUP BY key, caller, of, place, operation, class, is_now)
-		GROUP BY key, caller, of, place, operation`, operation, at, n, table, where, known), append(args, clickhouse.Named("onset", onset.Unix()))...)
+	rows, err := c.Query(ctx, fmt.Sprintf(`SELECT %s AS key, toString(consumer), toString(plan), toString(service), trim(concat(method, ' ', route)),
+			sumMapIf(map(toString(class), n), is_now), sumMapIf(map(toString(class), n), not is_now)
+		FROM (SELECT key_id, consumer, plan, service, %s, error_class AS class, r.%s >= toDateTime(@onset, 'UTC') AS is_now, %s AS n
+			FROM %s AS r WHERE %s%s GROUP BY key_id, consumer, plan, service, method, route, class, is_now)
+		GROUP BY key_id, consumer, plan, service, method, route`, dimension("key_id"), operation, at, n, table, where, known), append(args, clickhouse.Named("onset", onset.Unix()))...)
 	if err != nil {
 		return nil, fmt.Errorf("compare callers: %w", err)
 	}

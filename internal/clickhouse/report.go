@@ -65,14 +65,17 @@ func Single(dims []string) (string, bool) {
 }
 
 // dimension returns the expression of a dimension as text.
-func dimension(name string) string {
+func dimension(name string) string { return dimensionIn(name, name) }
+
+// dimensionIn returns the expression of a dimension that a column holds.
+func dimensionIn(name, column string) string {
 	switch name {
 	case "key_id":
-		return "if(key_id = toFixedString('', 16), '', lower(hex(key_id)))"
+		return "if(" + column + " = toFixedString('', 16), '', lower(hex(" + column + ")))"
 	case "client_ip":
-		return "if(client_ip = toIPv6('::'), '', replaceOne(toString(client_ip), '::ffff:', ''))"
+		return "if(" + column + " = toIPv6('::'), '', replaceOne(toString(" + column + "), '::ffff:', ''))"
 	}
-	return "toString(" + name + ")"
+	return "toString(" + column + ")"
 }
 
 // A Condition restricts a question to one value of a dimension.
@@ -84,6 +87,10 @@ type SumsQuery struct {
 	// Table of the source; its grain divides From and To.
 	Table    string
 	From, To time.Time
+	// Coarse is a coarser table of the source, if any, that answers about whole
+	// windows of its own from CoarseFrom to CoarseTo unless Step asks for finer ones.
+	Coarse               string
+	CoarseFrom, CoarseTo time.Time
 	// By is dimensions of Source; a row for each of their combinations.
 	By []string
 	// Step splits the range into steps; 0 does not.
@@ -151,16 +158,15 @@ func (q SumsQuery) sql() (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	dims := "emptyArrayString()"
-	if len(q.By) > 0 {
-		list := make([]string, len(q.By))
-		for i, d := range q.By {
-			if !slices.Contains(q.Source.Dimensions(), d) {
-				return "", nil, fmt.Errorf("%s has no dimension %q", q.Source, d)
-			}
-			list[i] = q.dimension(d)
+	dims, groups, columns := make([]string, len(q.By)), "", ""
+	for i, d := range q.By {
+		if !slices.Contains(q.Source.Dimensions(), d) {
+			return "", nil, fmt.Errorf("%s has no dimension %q", q.Source, d)
 		}
-		dims = "[" + strings.Join(list, ", ") + "]"
+		group := "d" + strconv.Itoa(i)
+		dims[i] = dimensionIn(d, group)
+		groups += group + ", "
+		columns += q.column(d) + " AS " + group + ", "
 	}
 	step, order := "toDateTime(0, 'UTC')", "total DESC, dims"
 	if q.Step > 0 {
@@ -181,9 +187,16 @@ func (q SumsQuery) sql() (string, []any, error) {
 	if q.Source == SourceDimension {
 		table = "v_" + table // of what was computed twice the newer one
 	}
-	text := strings.Replace(sumsSQL, "{{inner}}", inner, 1)
+	fine := strings.NewReplacer("{{where}}", where, "{{table}}", table)
+	if q.Coarse != "" && q.Step == 0 {
+		inside := fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", q.CoarseFrom.Unix(), q.CoarseTo.Unix())
+		coarse := strings.NewReplacer("{{where}}", where+" AND "+inside, "{{table}}", q.Coarse).Replace(inner)
+		inner = strings.NewReplacer("{{where}}", where+" AND NOT ("+inside+")", "{{table}}", table).Replace(inner) + "UNION ALL\n" + coarse
+	}
+	text := strings.Replace(sumsSQL, "{{inner}}", fine.Replace(inner), 1)
 	text = strings.NewReplacer(
-		"{{dims}}", dims, "{{step}}", step, "{{where}}", where, "{{order}}", order, "{{table}}", table, "{{satisfied}}", q.within(0, 1), "{{tolerating}}", q.within(1, 4),
+		"{{dims}}", "CAST(["+strings.Join(dims, ", ")+"], 'Array(String)')", "{{groups}}", groups, "{{columns}}", columns, "{{step}}", step, "{{order}}", order,
+		"{{satisfied}}", q.within(0, 1), "{{tolerating}}", q.within(1, 4),
 		"{{bucket}}", bucketSQL, "{{max}}", most, "{{first_seen}}", first, "{{last_seen}}", last,
 	).Replace(text)
 	if q.Limit > 0 {
@@ -192,12 +205,12 @@ func (q SumsQuery) sql() (string, []any, error) {
 	return text, args, nil
 }
 
-// dimension is the expression of a dimension in the source's table.
-func (q SumsQuery) dimension(name string) string {
+// column is what holds a dimension in the source's table.
+func (q SumsQuery) column(name string) string {
 	if q.Source == SourceDimension && slices.Contains(singleDimensions, name) {
-		return "toString(value)"
+		return "value"
 	}
-	return dimension(name)
+	return name
 }
 
 // within counts the requests whose latency is above lower and up to upper times
@@ -237,7 +250,7 @@ func (q SumsQuery) where() (string, []any, error) {
 			return "", nil, fmt.Errorf("%s has no dimension %q", q.Source, w.Dimension)
 		}
 		name := "where" + strconv.Itoa(i)
-		parts = append(parts, q.dimension(w.Dimension)+" = @"+name)
+		parts = append(parts, dimensionIn(w.Dimension, q.column(w.Dimension))+" = @"+name)
 		args = append(args, clickhouse.Named(name, w.Value))
 	}
 	if q.Source == SourceDimension {

@@ -127,6 +127,22 @@ func TestSumsEqualBruteForce(t *testing.T) {
 		{"keys at 1 m", clickhouse.SumsQuery{Source: clickhouse.SourceKey, Table: "key_1m", By: []string{"key_id", "consumer"}}, hasKey},
 		{"keys at 1 h", clickhouse.SumsQuery{Source: clickhouse.SourceKey, Table: "key_1h", By: []string{"key_id", "consumer"}}, hasKey},
 		{"keys at 1 d", clickhouse.SumsQuery{Source: clickhouse.SourceKey, Table: "key_1d", By: []string{"consumer", "plan"}, Step: 24 * time.Hour}, hasKey},
+		{
+			"requests at 1 m and 1 h",
+			clickhouse.SumsQuery{
+				Source: clickhouse.SourceRequest, Table: "request_1m", Coarse: "request_1h", CoarseFrom: day.Add(2 * time.Hour), CoarseTo: day.Add(21 * time.Hour),
+				By: []string{"service", "status"},
+			},
+			everything,
+		},
+		{
+			"keys at 1 m and 1 h",
+			clickhouse.SumsQuery{
+				Source: clickhouse.SourceKey, Table: "key_1m", Coarse: "key_1h", CoarseFrom: day.Add(time.Hour), CoarseTo: day.Add(24 * time.Hour),
+				By: []string{"key_id", "plan"},
+			},
+			hasKey,
+		},
 		{"raw rows", clickhouse.SumsQuery{Source: clickhouse.SourceRaw, Table: "access_log", By: []string{"node", "client_ip", "key_id"}}, everything},
 		{"raw rows over time", clickhouse.SumsQuery{Source: clickhouse.SourceRaw, Table: "access_log", By: []string{"node"}, Step: time.Hour}, everything},
 	} {
