@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -346,7 +347,11 @@ func TestSignals(t *testing.T) {
 		`INSERT INTO span (ts, kafka_time, service, kind) SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 'mute', 'server' FROM numbers(300)`,
 		`INSERT INTO ledger (topic, messages, dead, rows, last_kafka_time, written_at) SELECT 'logs', 1000, 50, 950, fromUnixTimestamp64Milli(%[1]d - 60000, 'UTC'), fromUnixTimestamp64Milli(%[1]d, 'UTC')`,
 		`INSERT INTO dead_letter (topic, kafka_time, reason) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d - 60000, 'UTC'), 'json' FROM numbers(50)`,
-		`INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d, 'UTC'), fromUnixTimestamp64Milli(%[1]d - 300000, 'UTC'), 7, true`,
+		`INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up, retention_s) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d, 'UTC'), fromUnixTimestamp64Milli(%[1]d - 300000, 'UTC'), 7, true, 500`,
+		`INSERT INTO disk_space (time, host, disk, free, total) SELECT now('UTC') - INTERVAL 20 HOUR, hostName(), name, free_space * 2, total_space FROM system.disks WHERE %[1]d > 0`,
+		`INSERT INTO key_event (time, action, consumer, owner, plan) VALUES (fromUnixTimestamp64Milli(%[1]d - 86400000), 'created', 'c3', 'team-partners', 'gold')`,
+		`INSERT INTO kpi_definition (kind, name, json, set_at) VALUES ('deprecation', 'old cart', '{"service": "shop", "version": "", "method": "GET", "route": "/v1/cart", "sunset": "2020-01-31", "successor": ""}', fromUnixTimestamp64Milli(%[1]d, 'UTC')),
+			('quota', 'gold per month', '{"plan": "gold", "calls": 5000, "per": "month"}', fromUnixTimestamp64Milli(%[1]d, 'UTC'))`,
 	} {
 		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
 			t.Fatal(err)
@@ -358,7 +363,7 @@ func TestSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := evaluate.NewSignals(evaluate.SignalsConfig{
-		Quotas: map[string]int64{"gold": 5000}, Sunsets: []evaluate.SunsetConfig{{Service: "shop", Version: "v1", Date: at.AddDate(0, 0, 10).Format(time.DateOnly)}},
+		Sunsets: []evaluate.SunsetConfig{{Service: "shop", Version: "v1", Date: at.AddDate(0, 0, 10).Format(time.DateOnly)}},
 	})
 	got := map[string]string{}
 	for _, tr := range s.Judge(at, &r) {
@@ -371,11 +376,21 @@ func TestSignals(t *testing.T) {
 		"breaker-open":   "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
 		"logging-gap":    "mute: traces come, the access log does not",
 		"dead-letters":   "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
-		"version-sunset": "shop version=v1: 1 keys still call version v1, which ends in 9 days",
+		"version-sunset": "shop route=GET /v1/cart: 1 keys still call GET /v1/cart, which ended on 2020-01-31",
+		"retention-at-risk": "gatewatch topic=logs: Kafka deletes messages of topic logs unread in 3 m",
 	} {
 		if got[name] != want {
 			t.Errorf("%s: %q, want %q", name, got[name], want)
 		}
+	}
+	if !strings.Contains(got["disk-filling"], " is full in ") || !strings.HasPrefix(got["quota-forecast"], " consumer=c0 plan=gold: c0 ") {
+		t.Errorf("disks: %q, quotas: %q", got["disk-filling"], got["quota-forecast"])
+	}
+	if len(r.Versions) != 1 || r.Versions[0].Version != "v1" || r.Versions[0].Keys != 1 {
+		t.Errorf("versions %+v", r.Versions)
+	}
+	if len(r.Deprecated) != 1 || r.Deprecated[0].Route != "GET /v1/cart" || r.Deprecated[0].Keys != 1 || r.Owners["c3"] != "team-partners" {
+		t.Errorf("deprecated %+v, owners %v", r.Deprecated, r.Owners)
 	}
 	if len(r.Traffic) == 0 || len(r.Hours) == 0 || len(r.Periods) == 0 {
 		t.Errorf("traffic %d, hours %d, periods %d", len(r.Traffic), len(r.Hours), len(r.Periods))

@@ -85,6 +85,9 @@ func Detectors() []Detector {
 		{alert.LoggingGap, 10 * time.Minute, findLoggingGaps},
 		{alert.StaleData, 5 * time.Minute, findStale},
 		{alert.DeadLetters, 10 * time.Minute, findDeadLetters},
+		{alert.RetentionAtRisk, 10 * time.Minute, findRetention},
+		{alert.DiskFilling, 2 * time.Hour, findDisks},
+		{alert.BudgetLow, time.Hour, findBudgets},
 	}
 }
 
@@ -188,7 +191,7 @@ func (s *Signals) Restore(r Restored) bool {
 }
 
 // signalLabels are the labels that signals are told apart by.
-var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan"}
+var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan", "objective"}
 
 // signal reads and judges the signals of a minute.
 func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
@@ -198,6 +201,7 @@ func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
 		l.log.Error("signals are not judged in this minute", "time", tick, "err", err)
 		return nil
 	}
+	r.Budgets, r.Kinds = l.budgets(), append(r.Kinds, alert.BudgetLow)
 	return l.signals.Judge(tick, &r)
 }
 
