@@ -154,7 +154,7 @@ func TestEvidence(t *testing.T) {
 	}
 	ev.Cells, ev.LayersNow, ev.LayersBefore = nil, nil, nil
 	want := evaluate.Evidence{
-		Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}, From: end.Add(-7 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
+		Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}, BeforeMinutes: 60, From: end.Add(-7 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
 		Classes: []evaluate.Portion{{Name: "upstream_timeout", Share: 1}}, Responders: []evaluate.Portion{{Name: "upstream", Share: 1}}, Stated: 1,
 		FirstSeen: []evaluate.FirstSeen{{Dimension: "version", Value: "v2", At: end.Add(-15*time.Minute + time.Second - time.Millisecond)}},
 		Plans:     []evaluate.PlanHit{{Name: "gold", Affected: 7, Active: 7}}, Services: []evaluate.ServiceCount{{Name: "payments", Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}}},

@@ -260,7 +260,7 @@ func runbookFacts(found runbook.Found, c Config, vars map[string]string) *Runboo
 	if found.Runbook == nil {
 		return nil
 	}
-	return &RunbookFacts{found.Runbook.Name, found.Section.Title, found.Reason, link(found, c.runbookBase(), vars), found.Steps(vars), found.Others}
+	return &RunbookFacts{found.Runbook.Name, found.Section.Title, found.Reason, link(found, c.RunbookBase(), vars), found.Steps(vars), found.Others}
 }
 
 // told is the order in which a page tells of layers.
