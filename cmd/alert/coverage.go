@@ -212,4 +212,3 @@ func writeRows(env *daemon.Env, output, schema string, head []string, rows [][]s
 	more["schema"], more["rows"] = schema, list
 	return writeJSON(env.Stdout, more)
 }
-

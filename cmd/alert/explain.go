@@ -125,7 +125,9 @@ func (k *knowledge) explainInvented(env *daemon.Env, sig runbook.Signal, vars ma
 		})
 	}
 	var b strings.Builder
-	line := func(name, format string, args ...any) { fmt.Fprintf(&b, "%-9s%s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s%s\n", name, fmt.Sprintf(format, args...))
+	}
 	line("Runbook", "%s § %s: %s", found.Runbook.Name, found.Section.Title, found.Reason)
 	line("", "%s", link)
 	thenOthers(&b, found.Others)

@@ -372,11 +372,11 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"client-errors":  "shop error_class=client_auth: client_auth for 8 of 8 consumers (80.0 % of requests, usual 0 %)",
-		"breaker-open":   "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
-		"logging-gap":    "mute: traces come, the access log does not",
-		"dead-letters":   "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
-		"version-sunset": "shop route=GET /v1/cart: 1 keys still call GET /v1/cart, which ended on 2020-01-31",
+		"client-errors":     "shop error_class=client_auth: client_auth for 8 of 8 consumers (80.0 % of requests, usual 0 %)",
+		"breaker-open":      "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
+		"logging-gap":       "mute: traces come, the access log does not",
+		"dead-letters":      "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
+		"version-sunset":    "shop route=GET /v1/cart: 1 keys still call GET /v1/cart, which ended on 2020-01-31",
 		"retention-at-risk": "gatewatch topic=logs: Kafka deletes messages of topic logs unread in 3 m",
 	} {
 		if got[name] != want {

@@ -273,7 +273,9 @@ func (f *finding) layerFacts() *LayerFacts {
 	}
 	x := &LayerFacts{Verdict: f.layer(), Why: f.verdict.Why, Layers: []LayerTime{}}
 	inside := slices.Clone(f.verdict.Changes)
-	slices.SortStableFunc(inside, func(a, b layer.Change) int { return cmp.Compare(slices.Index(told, a.Layer), slices.Index(told, b.Layer)) })
+	slices.SortStableFunc(inside, func(a, b layer.Change) int {
+		return cmp.Compare(slices.Index(told, a.Layer), slices.Index(told, b.Layer))
+	})
 	for _, c := range inside {
 		now, ok := c.Now.P95()
 		before, ok2 := c.Before.P95()
