@@ -192,13 +192,27 @@ func findBreakers(_ SignalsConfig, r *Readings) []Signal {
 		if b.Refused < minRefused {
 			continue
 		}
-		list = append(list, Signal{
-			Kind: alert.Breaker, Service: b.Service, Labels: map[string]string{"route": b.Route}, Severity: alert.Ticket, Since: b.Since, ErrorClass: "breaker_open",
-			Headline: fmt.Sprintf("circuit breaker open for %s", clean(b.Route)),
-			Reach:    &ReachFacts{Name: "one_route", Where: map[string]string{suspect.Route: clean(b.Route)}, Share: 1, Routes: []Hit{{clean(b.Route), b.Refused, b.Requests}}},
+		sig := Signal{
+			Kind: alert.Breaker, Service: b.Service, Severity: alert.Ticket, Since: b.Since, ErrorClass: "breaker_open",
 			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of the last minute were refused without reaching the upstream", thousands(b.Refused), thousands(b.Requests))}},
 			Evidence: map[string]any{"requests": b.Requests, "refused": b.Refused},
-		})
+		}
+		switch route := clean(b.Route); {
+		case b.Route != "":
+			sig.Labels, sig.Headline = map[string]string{"route": b.Route}, "circuit breaker open for "+route
+			sig.Reach = &ReachFacts{Name: "one_route", Where: map[string]string{suspect.Route: route}, Share: 1, Routes: []Hit{{route, b.Refused, b.Requests}}}
+		case b.Upstream != "":
+			sig.Labels, sig.Headline = map[string]string{"upstream": b.Upstream}, fmt.Sprintf("a circuit breaker seems open: quick failures followed those of %s", clean(b.Upstream))
+			sig.Reach = &ReachFacts{Name: "one_upstream", Where: map[string]string{suspect.Upstream: clean(b.Upstream)}, Share: 1}
+		default:
+			sig.Headline = "a circuit breaker seems open: quick failures followed those of the upstream"
+			sig.Reach = &ReachFacts{Name: suspect.Everyone}
+		}
+		if b.Route == "" {
+			sig.Lines[0].Text = fmt.Sprintf("%s of %s requests since then were refused without reaching the upstream", thousands(b.Refused), thousands(b.Requests))
+			sig.Evidence["inferred"] = true
+		}
+		list = append(list, sig)
 	}
 	return list
 }

@@ -68,7 +68,7 @@ func TestDetectors(t *testing.T) {
 			{Service: "rise", Minutes: minutes(75, 100, high...), History: usualHours(at, 6000)},
 			{Service: "steady", Minutes: minutes(75, 100), History: usualHours(at, 6000)},
 		}}, []string{"rise"}},
-		{alert.Breaker, Readings{Breakers: []BreakerUse{{Service: "a", Route: "GET /x", Requests: 100, Refused: 40}, {Service: "b", Route: "GET /x", Requests: 100, Refused: 2}}}, []string{"a route=GET /x"}},
+		{alert.Breaker, Readings{Breakers: []BreakerUse{{Service: "a", Route: "GET /x", Requests: 100, Refused: 40}, {Service: "b", Route: "GET /x", Requests: 100, Refused: 2}, {Service: "c", Upstream: "u2", Requests: 100, Refused: 50}, {Service: "d", Requests: 100, Refused: 50}}}, []string{"a route=GET /x", "c upstream=u2", "d"}},
 		{alert.ConsumerFailing, Readings{Users: []ConsumerUse{
 			{Service: "a", Consumer: "alone", Requests: 50, Failed: 45, OthersRequests: 1000, OthersFails: 5},
 			{Service: "a", Consumer: "with all", Requests: 50, Failed: 45, OthersRequests: 1000, OthersFails: 500},
