@@ -78,7 +78,7 @@ func incidents() map[string]incident {
 		"one-node":             {sig: burn("gateway_internal", "one_node"), bad: "number % 3 = 1", as: "gateway_internal", vars: map[string]string{"node": "n1"}, first: "n1", query: "n1"},
 		"one-region":           {sig: burn("upstream_connect", "one_region"), bad: "intDiv(number, 2) % 2 = 1", as: "upstream_connect", vars: map[string]string{"region": "us"}, first: "us", query: "us"},
 		"quota-forecast":       {sig: kind("quota_forecast"), bad: all, as: "none", vars: consumer("quota-forecast"), first: "/b", query: "20"},
-		"quota-everyone":          {sig: client("client_errors", "client_quota"), bad: all, as: "client_quota", first: "client_quota", query: "quota-everyone-c1"},
+		"quota-everyone":       {sig: client("client_errors", "client_quota"), bad: all, as: "client_quota", first: "client_quota", query: "quota-everyone-c1"},
 		"retention-at-risk":    {sig: kind("retention_at_risk"), vars: map[string]string{"topic": "retention-at-risk-topic"}, query: "retention-at-risk-topic", more: behind("retention-at-risk")},
 		"retry-storm":          {sig: storm, bad: all, as: "gateway_overload", first: "retry-storm-c1", query: "retry-storm-c1"},
 		"slo-burn":             {sig: burn("unknown", "everyone"), bad: all, as: "unknown", first: "unknown", query: "unknown"},
