@@ -63,6 +63,9 @@ func (c *Conn) collectRoute(ctx context.Context, route string) error {
 	return nil
 }
 
+// A stepCall is what a step of a workflow calls, as it is published.
+type stepCall struct{ Service, Method, Template string }
+
 func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	var rows []published
 	var errs []error
@@ -74,15 +77,17 @@ func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	add("time_zone", "", zone)
 	for i := range d.Workflows {
 		w := &d.Workflows[i]
-		steps, routes := make([]string, len(w.Steps)), make([]string, len(w.Steps))
+		steps, routes, calls := make([]string, len(w.Steps)), make([]string, len(w.Steps)), make([]stepCall, len(w.Steps))
 		for j := range w.Steps {
-			steps[j], routes[j] = w.Steps[j].Title(), w.Steps[j].Method+" "+kpi.Template(w.Steps[j].Route)
+			step := &w.Steps[j]
+			calls[j] = stepCall{step.Service, step.Method, kpi.Template(step.Route)}
+			steps[j], routes[j] = step.Title(), calls[j].Method+" "+calls[j].Template
 		}
 		currency := ""
 		if w.Value != nil {
 			currency = w.Value.Currency
 		}
-		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "routes": routes, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
+		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "routes": routes, "calls": calls, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
 	}
 	for i := range d.Plans {
 		for _, q := range d.Plans[i].Quotas {

@@ -331,8 +331,9 @@ func (l *Loop) handle(ctx context.Context, changes []Transition, complete time.T
 // compose makes the alert of a transition, its owner and its evidence.
 func (l *Loop) compose(ctx context.Context, t *Transition, complete time.Time) (a Alert, team, evidence string) {
 	if t.Status.Signal != nil {
-		return l.signalAlert(t, complete)
+		return l.signalAlert(t, complete, l.drill(ctx, t, complete))
 	}
 	f := l.find(ctx, t.Status, complete)
-	return l.alert(&f), f.owner.Team.Name, f.explanation()
+	a, evidence = l.alert(&f)
+	return a, f.owner.Team.Name, evidence
 }

@@ -34,6 +34,7 @@ type store struct {
 	record error  // of Record alone
 
 	change  func() Change
+	looked  func() Evidence // what Evidence returns; nil: little
 	signals func(time.Time) Readings
 	reads   []time.Time // from where counts were read
 }
@@ -95,6 +96,9 @@ func (s *store) Counts(ctx context.Context, o []slo.Feed, g rollup.Grain, from, 
 }
 
 func (s *store) Evidence(_ context.Context, _ slo.Feed, _ string, onset, to time.Time) (Evidence, error) {
+	if s.looked != nil {
+		return s.looked(), s.fail
+	}
 	return Evidence{Now: slo.Count{Valid: 1000, Bad: 200}, From: onset, To: to}, s.fail
 }
 
@@ -236,10 +240,10 @@ func (w *world) run(until time.Time) {
 }
 
 // recorded returns the changes in the store, each once.
-func (w *world) recorded(begin time.Time) []change {
-	var list []change
+func (w *world) recorded(begin time.Time) []turn {
+	var list []turn
 	for _, e := range w.store.events {
-		c := change{e.At.Sub(begin), e.From, e.Status.State, e.Status.Severity}
+		c := turn{e.At.Sub(begin), e.From, e.Status.State, e.Status.Severity}
 		if len(list) == 0 || list[len(list)-1] != c {
 			list = append(list, c)
 		}

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/alert"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
+	"gatewatch/internal/suspect"
 )
 
 // A Signal is something beyond objectives that somebody should know: what it
@@ -28,6 +30,9 @@ type Signal struct {
 	Lines      []Line    // of the page
 	Evidence   map[string]any
 	ErrorClass string // for runbooks
+	Reach      *ReachFacts
+	// Owner is who answers for the consumer concerned, where it is theirs to mend.
+	Owner string
 }
 
 // A Line is one line of a page: its name, and what it says.
@@ -82,6 +87,9 @@ func Detectors() []Detector {
 		{alert.LoggingGap, 10 * time.Minute, findLoggingGaps},
 		{alert.StaleData, 5 * time.Minute, findStale},
 		{alert.DeadLetters, 10 * time.Minute, findDeadLetters},
+		{alert.RetentionAtRisk, 10 * time.Minute, findRetention},
+		{alert.DiskFilling, 2 * time.Hour, findDisks},
+		{alert.BudgetLow, time.Hour, findBudgets},
 	}
 }
 
@@ -185,7 +193,7 @@ func (s *Signals) Restore(r Restored) bool {
 }
 
 // signalLabels are the labels that signals are told apart by.
-var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan"}
+var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan", "objective", "upstream"}
 
 // signal reads and judges the signals of a minute.
 func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
@@ -195,57 +203,165 @@ func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
 		l.log.Error("signals are not judged in this minute", "time", tick, "err", err)
 		return nil
 	}
+	r.Budgets, r.Kinds = l.budgets(), append(r.Kinds, alert.BudgetLow)
 	return l.signals.Judge(tick, &r)
 }
 
-// signalAlert makes the alert of a signal.
-func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, string) {
+// drill looks into a class of errors that rose, as into an objective that burns:
+// as if those errors were what counts as bad. It is nil for other signals.
+func (l *Loop) drill(ctx context.Context, t *Transition, complete time.Time) *finding {
+	sig := t.Status.Signal
+	class, ok := classNamed(sig.ErrorClass)
+	if sig.Kind != alert.ClientErrors || !ok {
+		return nil
+	}
+	st := t.Status
+	st.SLO.SLI = slo.SLI{Kind: slo.Availability, Bad: []accesslog.ErrorClass{class}, Excluded: []accesslog.ErrorClass{}}
+	f := &finding{status: st, complete: complete, now: l.deps.Now()}
+	var err error
+	if f.evidence, err = l.deps.Query.Evidence(ctx, st.SLO.Feeds()[0], "", sig.Since, t.At); err != nil {
+		l.m.errors.WithLabelValues("query").Inc()
+		l.log.Error("a page goes out without all of its evidence", "slo", st.SLO.Name, "err", err)
+	}
+	if f.evidence.Now.Bad == 0 {
+		return nil
+	}
+	f.judge()
+	return f
+}
+
+func classNamed(name string) (accesslog.ErrorClass, bool) {
+	for _, c := range accesslog.ErrorClasses() {
+		if c.String() == name {
+			return c, true
+		}
+	}
+	return 0, false
+}
+
+// signalOwner returns whose a signal is: the consumer's, where it is one
+// client's own doing and somebody answers for it, else the service's or that of
+// the one route that fails.
+func (l *Loop) signalOwner(sig *Signal, f *finding) owner.Answer {
+	operation := sig.Labels["route"]
+	if f != nil && f.reach.Name == "one_route" {
+		operation, _ = f.reach.Suspect.Value(suspect.Route)
+	}
+	method, route, _ := strings.Cut(operation, " ")
+	of := l.lookup(owner.Question{Service: sig.Service, Method: method, Route: route})
+	if sig.Owner == "" {
+		return of
+	}
+	return owner.Answer{Team: l.deps.Owners.Team(sig.Owner), Source: "owner of consumer " + sig.Labels["consumer"], Then: of.Team.Name}
+}
+
+// runbookSignal puts a signal into the terms by which runbooks match.
+func (s *Signal) runbookSignal() runbook.Signal {
+	_, route, _ := strings.Cut(s.Labels["route"], " ")
+	sig := runbook.Signal{Kind: string(s.Kind), Service: s.Service, Route: route, ErrorClass: s.ErrorClass, Severity: s.Severity.String()}
+	if s.Reach != nil {
+		sig.Reach = s.Reach.Name
+	}
+	return sig
+}
+
+// vars are what a runbook's steps may mention.
+func (s *Signal) vars(id string) map[string]string {
+	v := map[string]string{"service": s.Service, "slo": s.name(), "since": s.Since.UTC().Format(time.RFC3339), "alert": id}
+	maps.Copy(v, s.Labels)
+	if method, route, ok := strings.Cut(s.Labels["route"], " "); ok {
+		v["method"], v["route"] = method, route
+	}
+	if s.ErrorClass != "" {
+		v["error_class"] = s.ErrorClass
+	}
+	return v
+}
+
+// signalAlert makes the alert of a signal; f is what was found when it was
+// looked into, or nil.
+func (l *Loop) signalAlert(t *Transition, complete time.Time, f *finding) (Alert, string, string) {
 	st := &t.Status
 	sig := st.Signal
-	method, route, _ := strings.Cut(sig.Labels["route"], " ")
-	q := owner.Question{Service: sig.Service, Method: method, Route: route}
-	answer := l.deps.Owners.Lookup(q, l.config.DefaultOwner)
-	found, _ := l.deps.Runbooks.Match(runbook.Signal{
-		Kind: string(sig.Kind), Service: sig.Service, Route: route, ErrorClass: sig.ErrorClass, Severity: sig.Severity.String(),
-	})
-	var p page
-	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
-	rest := fmt.Sprintf(": %s since %s UTC", sig.Headline, sig.Since.UTC().Format("15:04"))
-	name := sig.Service
-	if name == "" {
-		name = "gatewatch"
-	}
-	p.lines = append(p.lines, shorten(tidy(head+name+rest), maxFirstLine))
-	for _, line := range sig.Lines {
-		p.add(line.Name, "%s", tidy(line.Text))
-	}
-	vars := map[string]string{"service": name, "slo": sig.name(), "since": sig.Since.UTC().Format(time.RFC3339), "alert": st.ID}
-	maps.Copy(vars, sig.Labels)
-	if route != "" {
-		vars["method"], vars["route"] = method, route
+	answer := l.signalOwner(sig, f)
+	facts := Facts{
+		Alert: st.ID, Kind: string(sig.Kind), Severity: sig.Severity.String(), Service: sig.Service, SLO: sig.name(), Group: st.Group, Reason: tidy(sig.Headline), Onset: sig.Since.UTC(),
+		CompleteUntil: known(complete), Reach: sig.Reach, Details: sig.Evidence, Suspects: sig.suspects(),
 	}
 	if sig.ErrorClass != "" {
-		vars["error_class"] = sig.ErrorClass
+		facts.Classes = []Portion{{sig.ErrorClass, 1}}
 	}
-	p.steps(found, vars)
-	p.runbook(found, l.config.runbookBase(), vars)
-	p.add("Owner", "%s", ownerLine(answer))
-	if !complete.IsZero() {
-		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
+	terms, vars := sig.runbookSignal(), sig.vars(st.ID)
+	if f != nil {
+		terms.Reach, terms.Change, terms.Traffic = f.reach.Name, f.changeKind(), f.traffic()
+		for name, value := range f.vars() {
+			vars[name] = cmp.Or(vars[name], value)
+		}
+		whole := f.facts(l.config)
+		facts.Suspects, facts.Reach, facts.Changes, facts.Traces, facts.Sentence = whole.Suspects, whole.Reach, whole.Changes, whole.Traces, whole.Sentence
+		facts.From, facts.To, facts.Requests, facts.Stated, facts.Responders = whole.From, whole.To, whole.Requests, whole.Stated, whole.Responders
 	}
-	p.add("Links", "`gatewatch-alert explain %s`", st.ID)
+	found, _ := l.deps.Runbooks.Match(terms)
+	facts.Owner, facts.Runbook = ownerFacts(answer), runbookFacts(found, l.config, vars)
+	text := l.signalText(st, complete, f, found, vars, answer)
 	labels := l.labels(*st, answer.Team.Name)
 	if info, ok := sig.Kind.Info(); ok {
 		labels["alertname"] = info.Name
 	}
 	maps.Copy(labels, sig.Labels)
-	a := annotations(p.text(), *st, found, l.config.runbookBase(), vars)
-	a["kind"] = string(sig.Kind)
+	a := annotations(text, *st, found, l.config.RunbookBase(), vars)
+	a["reason"], a["facts"] = tidy(sig.Headline), facts.json()
+	if facts.Reach != nil {
+		a["reach"] = facts.Reach.Name
+	}
 	if !complete.IsZero() {
 		a["complete_until"] = complete.UTC().Format(time.RFC3339)
 	}
-	evidence := map[string]any{"kind": sig.Kind, "reason": sig.Headline, "onset": sig.Since.UTC(), "facts": sig.Evidence, "owner": answer.Team.Name, "owner_reason": answer.Source, "runbook_reason": found.Reason, "runbook_others": found.Others}
-	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.external() + "/"}, answer.Team.Name, toJSON(evidence)
+	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.alertURL(st.ID)}, answer.Team.Name, a["facts"]
+}
+
+// suspects of a signal that is about one thing are that thing.
+func (s *Signal) suspects() []SuspectFacts {
+	if s.Reach == nil || len(s.Reach.Where) == 0 {
+		return nil
+	}
+	return []SuspectFacts{{Where: s.Reach.Where, Share: s.Reach.Share}}
+}
+
+// slow are the kinds that have no onset which says anything.
+var slow = []alert.Kind{alert.QuotaForecast, alert.Sunset, alert.DiskFilling, alert.BudgetLow, alert.RetentionAtRisk}
+
+// signalText writes the page of a signal.
+func (l *Loop) signalText(st *Status, complete time.Time, f *finding, found runbook.Found, vars map[string]string, answer owner.Answer) string {
+	sig := st.Signal
+	var p page
+	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
+	rest := ": " + sig.Headline
+	if !slices.Contains(slow, sig.Kind) {
+		rest += fmt.Sprintf(", since %s UTC", sig.Since.UTC().Format("15:04"))
+	}
+	p.lines = append(p.lines, shorten(tidy(head+cmp.Or(sig.Service, "gatewatch")+rest), maxFirstLine))
+	for _, line := range sig.Lines {
+		if line.Name == "Reach" && f != nil && f.reach.Name != suspect.Everyone {
+			line.Text = f.reach.String()
+		}
+		p.add(line.Name, "%s", tidy(line.Text))
+	}
+	var traces []string
+	if f != nil {
+		f.failing(&p)
+		f.changed(&p)
+		f.suspected(&p)
+		traces = f.traces()
+	}
+	p.steps(found, vars)
+	p.runbook(found, l.config.RunbookBase(), vars)
+	p.add("Owner", "%s", ownerLine(answer))
+	if !complete.IsZero() {
+		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
+	}
+	p.add("Links", "%s", strings.Join(l.config.links(st, traces), " · "))
+	return p.text()
 }
 
 // endText is what people are told of an end.

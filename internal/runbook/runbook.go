@@ -11,6 +11,7 @@ package runbook
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,7 +34,9 @@ type Signal struct {
 	Tier       string // of the consumer concerned
 	Severity   string // page or ticket
 	Window     string // length of the long window, such as 1h
-	Reach      string // one_client, one_route, one_upstream, one_node, one_region, gateway or everyone
+	Reach      string // as package suspect names it: one_client, one_route, …, gateway or everyone
+	Change     string // kind of the change near the onset: deploy, gateway_config, flag, key_policy …
+	Traffic    string // surge or drop against the hour before
 }
 
 // A Match says which signals an entry is for: per field the values that fit. A
@@ -55,6 +58,8 @@ var fields = [...]struct {
 	{"severity", func(s *Signal) string { return s.Severity }},
 	{"window", func(s *Signal) string { return s.Window }},
 	{"reach", func(s *Signal) string { return s.Reach }},
+	{"change", func(s *Signal) string { return s.Change }},
+	{"traffic", func(s *Signal) string { return s.Traffic }},
 }
 
 // fits tells whether s fits m, and names the fields that m constrains.
@@ -82,6 +87,7 @@ type Runbook struct {
 	// Priority decides between entries that constrain equally many fields; higher wins.
 	Priority int
 	Reviewed time.Time // when somebody last checked the text
+	Version  string    // of the text: 8 hexadecimal digits
 	Sections []Section
 
 	names map[string]bool // variables that the text names
@@ -192,6 +198,9 @@ func reason(constrained []string) string {
 	return "matched by " + strings.Join(constrained, " + ")
 }
 
+// Fallback reports whether the runbook is for every signal.
+func (r *Runbook) Fallback() bool { return len(r.Match) == 0 }
+
 // Named returns the runbook of that name for s, as an SLO may state it.
 func (s *Set) Named(name string, sig Signal) (Found, bool) {
 	r, ok := s.Find(name)
@@ -295,6 +304,7 @@ func parse(file string, data []byte) (*Runbook, error) {
 		}
 		r.Match[name] = values
 	}
+	r.Version = fmt.Sprintf("%x", sha256.Sum256(data))[:8]
 	r.names = namesIn(string(body))
 	quotedPlaces(body, bytes.Count(top, []byte("\n"))+4, fault)
 	r.Sections = sections(body, bytes.Count(top, []byte("\n"))+4, fault)

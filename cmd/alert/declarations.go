@@ -15,7 +15,7 @@ import (
 
 // record adds edits since the last start to the list of changes.
 func (k *knowledge) record(ctx context.Context, store *clickhouse.Conn, log *slog.Logger) {
-	list, err := k.declared()
+	list, err := k.declarations()
 	if err == nil {
 		err = store.RecordDeclared(ctx, list)
 	}
@@ -24,9 +24,9 @@ func (k *knowledge) record(ctx context.Context, store *clickhouse.Conn, log *slo
 	}
 }
 
-// declared returns the objectives and the owners of their services, so that an
+// declarations returns the objectives and the owners of their services, so that an
 // edit of either is in the list of changes.
-func (k *knowledge) declared() ([]clickhouse.Declared, error) {
+func (k *knowledge) declarations() ([]clickhouse.Declared, error) {
 	var list []clickhouse.Declared
 	var services []string
 	for _, s := range k.set.SLOs {
