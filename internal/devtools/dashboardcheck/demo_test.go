@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -155,10 +156,7 @@ func testHostile(t *testing.T, c *checker, boards []board) {
 }
 
 func with(vars panelcheck.Vars, name string, values ...string) panelcheck.Vars {
-	next := panelcheck.Vars{}
-	for k, v := range vars {
-		next[k] = v
-	}
+	next := maps.Clone(vars)
 	next[name] = values
 	return next
 }
