@@ -36,7 +36,7 @@ const (
 	requestsADay  = 5_000
 	dayRequests   = 25_000 // more of the last day
 	hourRequests  = 15_000 // more of the last 40 minutes, in which the outage is
-	denser        = 14      // times that for pictures, in which a day is to look like one
+	denser        = 14     // times that for pictures, in which a day is to look like one
 	outageFor     = 25 * time.Minute
 	derivedWithin = 15 * time.Minute
 )
