@@ -70,7 +70,7 @@ func oneConsumer() board {
 					columns: []column{{name: "key", link: goTo("Its requests", toRequests, nil, "key", field("key"))}, {name: "calls", unit: "short", width: 80}, {name: "errors", unit: "percentunit", warn: 0.05, page: 0.5, width: 80}, {name: "plan", width: 80}, {name: "last_call", title: "last call", width: 150}, {name: "created", width: 150}, {name: "revoked", width: 150}}},
 			}},
 			{title: "Quota, worth, history", panels: []panel{
-				{id: 20, kind: bars, title: "Use beside the quota", w: 8, unit: "short", needs: "quotas", name: "${__field.name}", about: "Calls a UTC day that counted against the quota, and those that were refused for it.",
+				{id: 20, kind: bars, title: "Use beside the quota", w: 8, unit: "short", needs: "quotas", fine: "Its plan has no quota", name: "${__field.name}", about: "Calls a UTC day that counted against the quota, and those that were refused for it.",
 					sql: "SELECT time, sum(used) AS used, sum(refused) AS refused FROM (SELECT r.time AS time, r.consumer AS consumer, max(r.used) AS used, max(r.throttled) AS refused FROM v_quota_1d AS r WHERE r.time >= toStartOfDay($__fromTime) AND r.time <= $__toTime" + filters("r", "tenant", "consumer") + "\nGROUP BY time, consumer) GROUP BY time ORDER BY time"},
 				{id: 21, kind: aTable, title: "Workflows", w: 8, h: 8, needs: "workflows", about: "Its runs of declared workflows that began in the range: completed, dropped, still open, and what they were worth.",
 					sql: "SELECT r.workflow AS workflow, countIf(r.state = 'completed') AS completed, countIf(r.state = 'dropped') AS dropped, countIf(r.state = 'open') AS open, sum(r.amount) AS value, any(r.currency) AS currency\n" +

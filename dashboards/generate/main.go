@@ -74,17 +74,15 @@ func run(sources, out string) error {
 		old = slices.DeleteFunc(old, func(f string) bool { return filepath.Base(f) == name })
 	}
 	for _, f := range old { // of boards that are no more
-		if filepath.Base(f) != "manifest.json" {
-			if err := os.Remove(f); err != nil {
-				return err
-			}
+		if err := os.Remove(f); err != nil {
+			return err
 		}
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(out, "manifest.json"), append(text, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(sources, "manifest.json"), append(text, '\n'), 0o644)
 }
 
 func sum(b []byte) string {

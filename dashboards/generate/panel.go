@@ -67,6 +67,7 @@ type column struct {
 	bar    bool // draws a bar in the cell
 	right  bool // of a series: the axis on the right, faint bars
 	hidden bool // there for links only
+	digits int  // behind the point; 0 is what fits
 	wrap   bool
 }
 
@@ -194,6 +195,9 @@ func (p *panel) overrides() (list []override) {
 			add("custom.cellOptions", map[string]any{"type": "gauge", "mode": "basic", "valueDisplayMode": "text"})
 			add("color", map[string]any{"mode": "fixed", "fixedColor": sky})
 			add("min", 0)
+		}
+		if c.digits > 0 {
+			add("decimals", c.digits)
 		}
 		if c.wrap {
 			add("custom.cellOptions", map[string]any{"type": "auto", "wrapText": true})

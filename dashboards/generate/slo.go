@@ -48,7 +48,7 @@ func budgets() board {
 					columns: []column{
 						{name: "slo", title: "objective", link: goTo("Only this one", toBudgets, nil, "slo", field("slo"))},
 						{name: "service", link: goTo("This service", toService, nil, "service", field("service")), width: 100}, {name: "owner", width: 130}, {name: "tier", width: 70},
-						{name: "target", unit: "percentunit", width: 85}, {name: "attained", unit: "percentunit", width: 95}, {name: "valid", title: "requests", unit: "short", width: 90}, {name: "bad", unit: "short", width: 80}, {name: "allowed", unit: "short", width: 80},
+						{name: "target", unit: "percentunit", width: 85}, {name: "attained", unit: "percentunit", digits: 3, width: 95}, {name: "valid", title: "requests", unit: "short", width: 90}, {name: "bad", unit: "short", width: 80}, {name: "allowed", unit: "short", width: 80},
 						{name: "left", unit: "percentunit", low: true, warn: 0.25, page: 0.0001, width: 90},
 						{name: "burn_5m", title: "burn 5 m", warn: 1, page: 14.4, width: 85}, {name: "burn_1h", title: "burn 1 h", warn: 1, page: 14.4, width: 85}, {name: "burn_6h", title: "burn 6 h", warn: 1, page: 6, width: 85},
 						{name: "gone_at", title: "gone at", width: 150},
@@ -77,12 +77,12 @@ ORDER BY time, series`},
 					about: "What each objective attained by calendar month in UTC, as far as hours are kept; the month at the edge of the range is cut.",
 					sql: "SELECT formatDateTime(toStartOfMonth(r.time), '%Y-%m') AS month, r.slo AS slo, any(s.target) AS target, 1 - sum(r.bad) / greatest(1, sum(r.valid)) AS attained, sum(r.bad) AS bad, if(attained < target, 'missed', 'kept') AS verdict\n" +
 						"FROM v_slo_count AS r INNER JOIN v_slo AS s ON s.slo = r.slo\nWHERE r.grain = 3600 AND r.time >= $__fromTime AND r.time < $__toTime" + of + "\nGROUP BY month, slo HAVING sum(r.valid) > 0 ORDER BY month DESC, attained - target LIMIT 500",
-					columns: []column{{name: "slo", title: "objective"}, {name: "month", width: 80}, {name: "target", unit: "percentunit", width: 90}, {name: "attained", unit: "percentunit", width: 100}, {name: "bad", unit: "short", width: 80}, {name: "verdict", width: 80}}},
+					columns: []column{{name: "slo", title: "objective"}, {name: "month", width: 80}, {name: "target", unit: "percentunit", width: 90}, {name: "attained", unit: "percentunit", digits: 3, width: 100}, {name: "bad", unit: "short", width: 80}, {name: "verdict", width: 80}}},
 				{id: 21, kind: aTable, title: "Service by plan and tier", w: 12, needs: "requests",
 					about: "Share of calls that were not failed by us, and the time of 95 of 100, by the plan and tier that a consumer had at the time. What each plan is promised: `gatewatch-aggregate report sla`.",
 					sql: hours + "SELECT plan, tier, calls, availability, " + quantile("h", 0.95) + " AS p95, consumers FROM (\n  SELECT r.plan AS plan, r.tier AS tier, sum(r.requests) AS calls, 1 - sum(" + requestsIf(isServer) + ") / calls AS availability, sumMap(r.latency_hist) AS h, uniqExact(r.consumer) AS consumers\n" +
 						"  FROM v_call_1h AS r WHERE r.error_class != 'client_quota' AND " + whole("r") + filters("r", "tenant", "environment", "service") + "\n  GROUP BY plan, tier HAVING calls > 0\n)\nORDER BY calls DESC LIMIT 50",
-					columns: []column{{name: "calls", unit: "short", bar: true}, {name: "availability", unit: "percentunit", low: true, warn: 0.999, page: 0.99}, {name: "p95", unit: "s"}, {name: "consumers", unit: "short"}}},
+					columns: []column{{name: "calls", unit: "short", bar: true}, {name: "availability", unit: "percentunit", digits: 3, low: true, warn: 0.999, page: 0.99}, {name: "p95", unit: "s"}, {name: "consumers", unit: "short"}}},
 			}},
 		},
 	}

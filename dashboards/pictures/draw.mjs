@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFile
 import { join } from 'node:path';
 import UPNG from 'upng-js';
 
-const main = ['overview', 'service', 'incident', 'slo', 'product'];
+const main = ['overview', 'incident', 'service', 'slo'];
 const chromium = process.env.CHROMIUM ?? 'chromium', U = 58, H = 38;
 const only = process.argv.slice(2);
 

@@ -66,9 +66,6 @@ func (s *Stack) copyBoards(dir string) error {
 		return err
 	}
 	for _, file := range boards {
-		if filepath.Base(file) == "manifest.json" {
-			continue
-		}
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return fmt.Errorf("read a dashboard: %w", err)

@@ -209,12 +209,16 @@ var converters = []sqlutil.Converter{
 }
 
 func conv(typ string, ft data.FieldType, f func(any) (any, error)) sqlutil.Converter {
-	return sqlutil.Converter{Name: typ, InputTypeRegex: regexp.MustCompile(typ), InputScanType: reflect.TypeFor[any](),
-		FrameConverter: sqlutil.FrameConverter{FieldType: ft, ConverterFunc: func(in any) (any, error) { return f(*in.(*any)) }}}
+	return sqlutil.Converter{
+		Name: typ, InputTypeRegex: regexp.MustCompile(typ), InputScanType: reflect.TypeFor[any](),
+		FrameConverter: sqlutil.FrameConverter{FieldType: ft, ConverterFunc: func(in any) (any, error) { return f(*in.(*any)) }},
+	}
 }
 
 func nullable[T any](inner string, ft data.FieldType) sqlutil.Converter {
 	typ := `^(LowCardinality\()?Nullable\(` + inner + `\)`
-	return sqlutil.Converter{Name: typ, InputTypeRegex: regexp.MustCompile(typ), InputScanType: reflect.TypeFor[**T](),
-		FrameConverter: sqlutil.FrameConverter{FieldType: ft, ConverterFunc: func(in any) (any, error) { return *in.(**T), nil }}}
+	return sqlutil.Converter{
+		Name: typ, InputTypeRegex: regexp.MustCompile(typ), InputScanType: reflect.TypeFor[**T](),
+		FrameConverter: sqlutil.FrameConverter{FieldType: ft, ConverterFunc: func(in any) (any, error) { return *in.(**T), nil }},
+	}
 }

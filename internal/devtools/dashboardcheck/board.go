@@ -95,9 +95,6 @@ func readBoards(dir string) ([]board, error) {
 	}
 	var list []board
 	for _, f := range files {
-		if filepath.Base(f) == "manifest.json" {
-			continue
-		}
 		text, err := os.ReadFile(f)
 		if err != nil {
 			return nil, err

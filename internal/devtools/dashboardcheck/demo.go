@@ -33,10 +33,10 @@ const (
 )
 
 const (
-	requestsADay  = 8_000
-	dayRequests   = 60_000 // more of the last day
-	hourRequests  = 25_000 // more of the last 40 minutes, in which the outage is
-	denser        = 6      // times that for pictures, in which a day is to look like one
+	requestsADay  = 5_000
+	dayRequests   = 25_000 // more of the last day
+	hourRequests  = 15_000 // more of the last 40 minutes, in which the outage is
+	denser        = 14     // times that for pictures, in which a day is to look like one
 	outageFor     = 25 * time.Minute
 	derivedWithin = 15 * time.Minute
 )

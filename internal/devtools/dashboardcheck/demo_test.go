@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -67,18 +68,20 @@ func TestDemo(t *testing.T) {
 
 // mayBeEmpty are the panels for which the demo has nothing, and why.
 var mayBeEmpty = map[string]string{
-	"oncall.json panel Called useful":                    "nobody has noted anything",
-	"oncall.json panel What people noted":                "nobody has noted anything",
-	"pipeline.json panel Gateways' own counters":         "the demo has no gateways",
-	"slo.json panel In maintenance":                      "none is declared",
-	"product.json panel Leaving, or shrinking by half":   "nobody leaves",
-	"security.json panel Revoked keys that still call":   "none was revoked",
-	"security.json panel Changes of keys":                "all keys are older",
-	"requests.json panel Spans of the trace":             "no trace is chosen",
-	"product.json panel Sign-ups, of these succeeded":    "nobody signs up in the last day",
-	"product.json panel Time to first success, median":   "nobody signs up in the last day",
-	"product.json panel Sign-ups a day":                  "nobody signs up in the last day",
-	"product.json panel Active consumers and keys a day": "no UTC day lies whole in the range and is complete",
+	"consumer.json panel Use beside the quota":                 "the largest consumer's plan may have none",
+	"product.json panel What keeps new consumers from success": "nobody new is stuck on a second day",
+	"oncall.json panel Called useful":                          "nobody has noted anything",
+	"oncall.json panel What people noted":                      "nobody has noted anything",
+	"pipeline.json panel Gateways' own counters":               "the demo has no gateways",
+	"slo.json panel In maintenance":                            "none is declared",
+	"product.json panel Leaving, or shrinking by half":         "nobody leaves",
+	"security.json panel Revoked keys that still call":         "none was revoked",
+	"security.json panel Changes of keys":                      "all keys are older",
+	"requests.json panel Spans of the trace":                   "no trace is chosen",
+	"product.json panel Sign-ups, of these succeeded":          "nobody signs up in the last day",
+	"product.json panel Time to first success, median":         "nobody signs up in the last day",
+	"product.json panel Sign-ups a day":                        "nobody signs up in the last day",
+	"product.json panel Active consumers and keys a day":       "no UTC day lies whole in the range and is complete",
 }
 
 func testPanels(t *testing.T, c *checker, boards []board, found map[string][]outcome) {
@@ -155,10 +158,7 @@ func testHostile(t *testing.T, c *checker, boards []board) {
 }
 
 func with(vars panelcheck.Vars, name string, values ...string) panelcheck.Vars {
-	next := panelcheck.Vars{}
-	for k, v := range vars {
-		next[k] = v
-	}
+	next := maps.Clone(vars)
 	next[name] = values
 	return next
 }
