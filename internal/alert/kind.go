@@ -21,6 +21,9 @@ const (
 	DeadLetters     Kind = "dead_letters"
 	TrafficDip      Kind = "traffic_dip"
 	DeliveryFailing Kind = "delivery_failing"
+	RetentionAtRisk Kind = "retention_at_risk"
+	DiskFilling     Kind = "disk_filling"
+	BudgetLow       Kind = "budget_low"
 )
 
 // A KindInfo describes a kind: the one place where kinds are listed.
@@ -49,6 +52,9 @@ func Kinds() []KindInfo {
 		{StaleData, "StaleData", Ticket, "a topic has been behind for some minutes"},
 		{DeadLetters, "DeadLetters", Ticket, "more than a hundredth of a topic's messages can't be read"},
 		{TrafficDip, "TrafficDip", Ticket, "a service has less than half of its usual requests for 15 minutes"},
+		{RetentionAtRisk, "RetentionAtRisk", Ticket, "messages wait for so long that Kafka will delete them unread"},
+		{DiskFilling, "DiskFilling", Ticket, "a disk of ClickHouse will be full within a week"},
+		{BudgetLow, "BudgetLow", Ticket, "an objective has less than a tenth of its error budget left, though nothing burns fast"},
 		{DeliveryFailing, "DeliveryFailing", Page, "no Alertmanager takes alerts"},
 	}
 }

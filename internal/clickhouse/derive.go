@@ -43,6 +43,24 @@ func serverClass() string {
 	return anyOf(classes)
 }
 
+// layerTexts are the statements that compute layer_1m: from the logs, and from
+// spans. only is a further condition on requests, such as " AND service = 'a'".
+func layerTexts(only string) []string {
+	fill := strings.NewReplacer("{{gateway_bucket}}", bucketOf("gateway_latency_us"), "{{upstream_bucket}}", bucketOf("upstream_latency_us"),
+		"{{server_class}}", serverClass(), "{{part_bucket}}", "toUInt16(greatest(0, ceil(log2(greatest(1, part.2)) * 64) - 1))", "{{only}}", only)
+	return []string{fill.Replace(deriveLayerLogSQL), fill.Replace(deriveLayerSpanSQL)}
+}
+
+// layerSelects are their queries for one service, without the insert.
+func layerSelects() []string {
+	var list []string
+	for _, text := range layerTexts(" AND service = @service") {
+		_, query, _ := strings.Cut(text, "\n")
+		list = append(list, query)
+	}
+	return list
+}
+
 // Derive implements aggregate.Deriver.
 func (c *Conn) Derive(ctx context.Context, name string, from, to time.Time) error {
 	now := time.Now()
@@ -51,11 +69,7 @@ func (c *Conn) Derive(ctx context.Context, name string, from, to time.Time) erro
 	case "dimension_1h":
 		texts = []string{strings.NewReplacer("{{bucket}}", bucketSQL, "{{dimensions}}", dimensionsSQL).Replace(deriveDimensionSQL)}
 	case "layer_1m":
-		texts = []string{
-			strings.NewReplacer("{{gateway_bucket}}", bucketOf("gateway_latency_us"), "{{upstream_bucket}}", bucketOf("upstream_latency_us"),
-				"{{server_class}}", serverClass()).Replace(deriveLayerLogSQL),
-			strings.ReplaceAll(deriveLayerSpanSQL, "{{part_bucket}}", "toUInt16(greatest(0, ceil(log2(greatest(1, part.2)) * 64) - 1))"),
-		}
+		texts = layerTexts("")
 	case "layer_1h":
 		texts = []string{deriveLayerHourSQL}
 	case "unusual_1h":

@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/alert"
+	"gatewatch/internal/change"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/clickhouse/clickhousetest"
 	"gatewatch/internal/evaluate"
+	"gatewatch/internal/layer"
 	"gatewatch/internal/rollup"
 	"gatewatch/internal/slo"
 	"gatewatch/internal/suspect"
@@ -98,43 +101,96 @@ func TestEvaluateQueries(t *testing.T) {
 	}
 }
 
+// TestEvidence: what is read of a failure, and of the time before it. Its newest
+// five minutes have 150 bad requests, so seven are looked at.
 func TestEvidence(t *testing.T) {
 	conn, _ := clickhousetest.New(t)
 	end := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
 	fillFailure(t, conn, end)
+	onset := end.Add(-10 * time.Minute)
+	if err := conn.Derive(t.Context(), "layer_1m", end.Add(-2*time.Hour), onset); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		`INSERT INTO change_event (time, service, kind, what, who) VALUES (fromUnixTimestamp64Milli(%[1]d - 300000), 'payments', 'deploy', 'payments v2', 'ci'),
+			(fromUnixTimestamp64Milli(%[1]d - 300000), 'orders', 'deploy', 'orders v7', 'ci'), (fromUnixTimestamp64Milli(%[1]d - 3600000), 'payments', 'flag', 'too early', '')`,
+		`INSERT INTO key_event (time, action, consumer, owner, plan) VALUES (fromUnixTimestamp64Milli(%[1]d - 86400000), 'created', 'c3', 'team-partners', 'gold')`,
+	} {
+		if err := conn.Exec(t.Context(), fmt.Sprintf(q, onset.UnixMilli())); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
-	ev, err := conn.Evidence(t.Context(), s.Feeds()[0], "", end.Add(-10*time.Minute), end)
+	ev, err := conn.Evidence(t.Context(), s.Feeds()[0], "", onset, end)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cells := map[string]suspect.Cell{}
 	for _, c := range ev.Cells {
-		cells[c.Dimension+" "+c.Value] = c
+		cells[fmt.Sprint(c.Where)] = c
 	}
-	ev.Cells = nil
+	for name, want := range map[string]suspect.Cell{
+		"[upstream u2]": {Now: slo.Count{Valid: 210, Bad: 210}}, "[POST /b]": {Now: slo.Count{Valid: 210, Bad: 210}, Before: slo.Count{Valid: 1800}}, "[method POST]": {Now: slo.Count{Valid: 210, Bad: 210}, Before: slo.Count{Valid: 1800}},
+		"[node n0]": {Now: slo.Count{Valid: 189, Bad: 105}, Before: slo.Count{Valid: 1620}}, "[region eu]": {Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}},
+		"[version v2]": {Now: slo.Count{Valid: 378, Bad: 210}, New: true}, "[plan gold]": {Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}},
+	} {
+		got := cells[name]
+		if got.TraceID != "4bf92f3577b34da6a3ce929d0e0e4736" {
+			t.Errorf("%s: trace %q", name, got.TraceID)
+		}
+		want.Where, want.TraceID = got.Where, got.TraceID
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", name, diff)
+		}
+	}
+	if _, ok := cells["[upstream u1]"]; ok {
+		t.Error("an upstream without a failure is a suspect")
+	}
+	if now, before := ev.LayersNow["service"], ev.LayersBefore["service"]; now.Traces != 42 || before.Traces < 300 {
+		t.Errorf("traces: %d now, %d before", now.Traces, before.Traces)
+	}
+	if v := layer.Compare(ev.LayersNow, ev.LayersBefore); v.Errors != "upstream" && v.Errors != "service" {
+		t.Errorf("layers: %s", v.Why)
+	}
+	ev.Cells, ev.LayersNow, ev.LayersBefore = nil, nil, nil
 	want := evaluate.Evidence{
-		Now: slo.Count{Valid: 540, Bad: 300}, Before: slo.Count{Valid: 3240}, From: end.Add(-10 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
+		Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}, From: end.Add(-7 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
 		Classes: []evaluate.Portion{{Name: "upstream_timeout", Share: 1}}, Responders: []evaluate.Portion{{Name: "upstream", Share: 1}}, Stated: 1,
 		FirstSeen: []evaluate.FirstSeen{{Dimension: "version", Value: "v2", At: end.Add(-15*time.Minute + time.Second - time.Millisecond)}},
-		Layers: []evaluate.Layer{
-			{Name: "service", Now: 905 * time.Millisecond, Before: 5 * time.Millisecond},
-			{Name: "database", Now: 2 * time.Millisecond, Before: 2 * time.Millisecond},
-			{Name: "gateway", Now: time.Millisecond, Before: time.Millisecond},
-		},
-		Traces: 60, Sampled: 60.0 / 540, TraceID: "4bf92f3577b34da6a3ce929d0e0e4736",
+		Plans:     []evaluate.PlanHit{{Name: "gold", Affected: 7, Active: 7}}, Services: []evaluate.ServiceCount{{Name: "payments", Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}}},
+		Changes:        []change.Event{{Time: onset.Add(-5 * time.Minute), Service: "payments", Kind: "deploy", What: "payments v2", Who: "ci"}},
+		ConsumerOwners: map[string]string{"c3": "team-partners"},
 	}
 	if diff := cmp.Diff(ev, want, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
 		t.Errorf("evidence (-got +want):\n%s", diff)
 	}
-	for name, want := range map[string]slo.Count{
-		"upstream u2": {Valid: 300, Bad: 300}, "route POST /b": {Valid: 300, Bad: 300}, "node n0": {Valid: 270, Bad: 150}, "region eu": {Valid: 540, Bad: 300}, "version v2": {Valid: 540, Bad: 300},
-	} {
-		if got := cells[name].Now; got != want {
-			t.Errorf("%s: %+v, want %+v", name, got, want)
+}
+
+// TestEvidencePair: one route on one upstream, of two each; a week ago it was the
+// same hour as well. The newest five minutes have too few, so more are looked at.
+func TestEvidencePair(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	end := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
+	for _, ago := range []time.Duration{0, 7 * 24 * time.Hour} {
+		err := conn.Exec(t.Context(), fmt.Sprintf(`INSERT INTO access_log (ts, kafka_time, service, route, method, status, error_class, responder, upstream)
+			SELECT fromUnixTimestamp64Milli(%d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 'payments', if(number %% 2 = 0, '/a', '/b'), 'GET', 200,
+				if(number %% 4 = 0 AND number < %d, 'upstream_5xx', 'none'), 'upstream', if(intDiv(number, 2) %% 2 = 0, 'u1', 'u2') FROM numbers(7200)`, end.Add(-ago).UnixMilli(), map[bool]int{true: 1800, false: 8}[ago == 0]))
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, ok := cells["upstream u1"]; ok {
-		t.Error("an upstream without a failure is a suspect")
+	clickhousetest.Rollup(t, conn)
+	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
+	ev, err := conn.Evidence(t.Context(), s.Feeds()[0], "", end.Add(-30*time.Minute), end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ev.Now.Bad < 200 || ev.Now.Bad > 240 || ev.To.Sub(ev.From) > 15*time.Minute || ev.WeekAgo.Bad != 2 {
+		t.Errorf("now %+v from %s, a week ago %+v", ev.Now, ev.From, ev.WeekAgo)
+	}
+	list := suspect.Rank(ev.Cells, ev.Now, ev.Before)
+	if len(list) == 0 || list[0].Name() != "GET /a on upstream u1" || list[0].Share < 0.99 || list[0].Lift < 3.9 || list[0].Lift > 4.1 {
+		t.Errorf("suspects %+v", list)
 	}
 }
 
@@ -251,7 +307,7 @@ func TestCountsByGroup(t *testing.T) {
 		t.Error("regions are kept by ten seconds")
 	}
 	ev, err := conn.Evidence(t.Context(), feeds[0], "POST /b", end.Add(-10*time.Minute), end)
-	if err != nil || ev.Now != (slo.Count{Valid: 300, Bad: 300}) {
+	if err != nil || ev.Now != (slo.Count{Valid: 210, Bad: 210}) {
 		t.Errorf("evidence of one route: %+v (%v)", ev.Now, err)
 	}
 }
@@ -291,7 +347,11 @@ func TestSignals(t *testing.T) {
 		`INSERT INTO span (ts, kafka_time, service, kind) SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 'mute', 'server' FROM numbers(300)`,
 		`INSERT INTO ledger (topic, messages, dead, rows, last_kafka_time, written_at) SELECT 'logs', 1000, 50, 950, fromUnixTimestamp64Milli(%[1]d - 60000, 'UTC'), fromUnixTimestamp64Milli(%[1]d, 'UTC')`,
 		`INSERT INTO dead_letter (topic, kafka_time, reason) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d - 60000, 'UTC'), 'json' FROM numbers(50)`,
-		`INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d, 'UTC'), fromUnixTimestamp64Milli(%[1]d - 300000, 'UTC'), 7, true`,
+		`INSERT INTO completeness (topic, measured_at, complete_until, lag, caught_up, retention_s) SELECT 'logs', fromUnixTimestamp64Milli(%[1]d, 'UTC'), fromUnixTimestamp64Milli(%[1]d - 300000, 'UTC'), 7, true, 500`,
+		`INSERT INTO disk_space (time, host, disk, free, total) SELECT now('UTC') - INTERVAL 20 HOUR, hostName(), name, free_space * 2, total_space FROM system.disks WHERE %[1]d > 0`,
+		`INSERT INTO key_event (time, action, consumer, owner, plan) VALUES (fromUnixTimestamp64Milli(%[1]d - 86400000), 'created', 'c3', 'team-partners', 'gold')`,
+		`INSERT INTO kpi_definition (kind, name, json, set_at) VALUES ('deprecation', 'old cart', '{"service": "shop", "version": "", "method": "GET", "route": "/v1/cart", "sunset": "2020-01-31", "successor": ""}', fromUnixTimestamp64Milli(%[1]d, 'UTC')),
+			('quota', 'gold per month', '{"plan": "gold", "calls": 5000, "per": "month"}', fromUnixTimestamp64Milli(%[1]d, 'UTC'))`,
 	} {
 		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
 			t.Fatal(err)
@@ -303,7 +363,7 @@ func TestSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := evaluate.NewSignals(evaluate.SignalsConfig{
-		Quotas: map[string]int64{"gold": 5000}, Sunsets: []evaluate.SunsetConfig{{Service: "shop", Version: "v1", Date: at.AddDate(0, 0, 10).Format(time.DateOnly)}},
+		Sunsets: []evaluate.SunsetConfig{{Service: "shop", Version: "v1", Date: at.AddDate(0, 0, 10).Format(time.DateOnly)}},
 	})
 	got := map[string]string{}
 	for _, tr := range s.Judge(at, &r) {
@@ -316,11 +376,21 @@ func TestSignals(t *testing.T) {
 		"breaker-open":   "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
 		"logging-gap":    "mute: traces come, the access log does not",
 		"dead-letters":   "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
-		"version-sunset": "shop version=v1: 1 keys still call version v1, which ends in 9 days",
+		"version-sunset": "shop route=GET /v1/cart: 1 keys still call GET /v1/cart, which ended on 2020-01-31",
+		"retention-at-risk": "gatewatch topic=logs: Kafka deletes messages of topic logs unread in 3 m",
 	} {
 		if got[name] != want {
 			t.Errorf("%s: %q, want %q", name, got[name], want)
 		}
+	}
+	if !strings.Contains(got["disk-filling"], " is full in ") || !strings.HasPrefix(got["quota-forecast"], " consumer=c0 plan=gold: c0 ") {
+		t.Errorf("disks: %q, quotas: %q", got["disk-filling"], got["quota-forecast"])
+	}
+	if len(r.Versions) != 1 || r.Versions[0].Version != "v1" || r.Versions[0].Keys != 1 {
+		t.Errorf("versions %+v", r.Versions)
+	}
+	if len(r.Deprecated) != 1 || r.Deprecated[0].Route != "GET /v1/cart" || r.Deprecated[0].Keys != 1 || r.Owners["c3"] != "team-partners" {
+		t.Errorf("deprecated %+v, owners %v", r.Deprecated, r.Owners)
 	}
 	if len(r.Traffic) == 0 || len(r.Hours) == 0 || len(r.Periods) == 0 {
 		t.Errorf("traffic %d, hours %d, periods %d", len(r.Traffic), len(r.Hours), len(r.Periods))

@@ -34,7 +34,10 @@ func (c *Conn) Signals(ctx context.Context, at time.Time) (evaluate.Readings, er
 		{[]alert.Kind{alert.Breaker}, c.readBreakers},
 		{[]alert.Kind{alert.ConsumerFailing}, c.readUsers},
 		{[]alert.Kind{alert.LoggingGap}, c.readSilent},
-		{[]alert.Kind{alert.StaleData, alert.DeadLetters}, c.readTopics},
+		{[]alert.Kind{alert.StaleData, alert.DeadLetters, alert.RetentionAtRisk}, c.readTopics},
+	}
+	if at.Minute()%10 == 5 {
+		reads = append(reads, signalRead{[]alert.Kind{alert.DiskFilling}, c.readDisks})
 	}
 	if at.Minute() == 5 {
 		reads = append(reads, signalRead{[]alert.Kind{alert.UnusualUse}, c.readHours},
@@ -46,7 +49,27 @@ func (c *Conn) Signals(ctx context.Context, at time.Time) (evaluate.Readings, er
 		}
 		r.Kinds = append(r.Kinds, read.kinds...)
 	}
-	return r, nil
+	var err error
+	if names := consumersOf(&r); len(names) > 0 {
+		r.Owners, err = c.ConsumerOwners(ctx, names)
+	}
+	return r, err
+}
+
+// consumersOf returns the consumers that readings are about.
+func consumersOf(r *evaluate.Readings) []string {
+	var names []string
+	for _, u := range r.Users {
+		names = append(names, u.Consumer)
+	}
+	for _, u := range r.Hours {
+		names = append(names, u.Consumer)
+	}
+	for _, u := range r.Periods {
+		names = append(names, u.Consumer)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 type signalRead struct {
@@ -256,7 +279,7 @@ func (c *Conn) readTopics(ctx context.Context, at time.Time, r *evaluate.Reading
 	})
 	for _, w := range marks {
 		n := counts[w.Topic]
-		r.Topics = append(r.Topics, evaluate.TopicState{Topic: w.Topic, CompleteUntil: w.CompleteUntil, CaughtUp: w.CaughtUp, Messages: n[0], Dead: n[1], Reason: reasons[w.Topic]})
+		r.Topics = append(r.Topics, evaluate.TopicState{Topic: w.Topic, CompleteUntil: w.CompleteUntil, CaughtUp: w.CaughtUp, Lag: w.Lag, AtRisk: w.AtRisk(), Retention: w.Retention, Messages: n[0], Dead: n[1], Reason: reasons[w.Topic]})
 	}
 	return err
 }
@@ -294,31 +317,4 @@ func (c *Conn) readHours(ctx context.Context, at time.Time, r *evaluate.Readings
 		r.Hours = append(r.Hours, *u)
 	}
 	return err
-}
-
-func (c *Conn) readPeriods(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `SELECT toString(consumer), argMax(toString(plan), time), sumIf(requests, time >= toStartOfMonth(toDateTime(@at, 'UTC'))),
-			sumIf(requests, time >= toDateTime(@at, 'UTC') - INTERVAL 1 DAY)
-		FROM key_1h WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 32 DAY AND time < toDateTime(@at, 'UTC') AND consumer != '' AND plan != ''
-		GROUP BY consumer ORDER BY consumer`, at, func(rows driver.Rows) error {
-		var p evaluate.ConsumerPeriod
-		if err := rows.Scan(&p.Consumer, &p.Plan, &p.Used, &p.LastDay); err != nil {
-			return err
-		}
-		r.Periods = append(r.Periods, p)
-		return nil
-	})
-}
-
-func (c *Conn) readVersions(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `SELECT service, toString(api_version), toInt64(uniqExact(key_id)), toInt64(count()) FROM access_log
-		WHERE ts >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND ts < toDateTime(@at, 'UTC') AND api_version != '' AND key_id != toFixedString('', 16)
-		GROUP BY service, api_version ORDER BY service, api_version`, at, func(rows driver.Rows) error {
-		var v evaluate.VersionUse
-		if err := rows.Scan(&v.Service, &v.Version, &v.Keys, &v.Requests); err != nil {
-			return err
-		}
-		r.Versions = append(r.Versions, v)
-		return nil
-	})
 }

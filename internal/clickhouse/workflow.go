@@ -63,6 +63,9 @@ func (c *Conn) collectRoute(ctx context.Context, route string) error {
 	return nil
 }
 
+// A stepCall is what a step of a workflow calls, as it is published.
+type stepCall struct{ Service, Method, Template string }
+
 // published is a row of kpi_definition.
 type published struct{ kind, name, json string }
 
@@ -77,15 +80,15 @@ func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	add("time_zone", "", zone)
 	for i := range d.Workflows {
 		w := &d.Workflows[i]
-		steps := make([]string, len(w.Steps))
+		steps, calls := make([]string, len(w.Steps)), make([]stepCall, len(w.Steps))
 		for j := range w.Steps {
-			steps[j] = w.Steps[j].Title()
+			steps[j], calls[j] = w.Steps[j].Title(), stepCall{w.Steps[j].Service, w.Steps[j].Method, kpi.Template(w.Steps[j].Route)}
 		}
 		currency := ""
 		if w.Value != nil {
 			currency = w.Value.Currency
 		}
-		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
+		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "calls": calls, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
 	}
 	for i := range d.Plans {
 		for _, q := range d.Plans[i].Quotas {

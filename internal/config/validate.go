@@ -247,6 +247,7 @@ func (v *validator) alert() {
 	v.signals()
 	v.url("alert.external_url", a.ExternalURL)
 	v.url("alert.grafana", a.Grafana)
+	v.url("alert.trace_url", strings.ReplaceAll(a.TraceURL, "{trace_id}", "0"))
 	v.url("alert.runbooks.base_url", a.Runbooks.BaseURL)
 	if a.Grace < 0 || a.Grace > time.Hour {
 		v.fault("alert.grace", "%s: want 0s to 1h", a.Grace)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"gatewatch/internal/alert"
-	"gatewatch/internal/owner"
 	"gatewatch/internal/rollup"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
@@ -119,8 +118,8 @@ func (l *Loop) turn(blind bool) {
 		}
 		l.blind.id = alert.ID(blindSLO, l.blind.since)
 		t.Status.State, t.Status.Severity, t.Status.Since, t.Status.ID = alert.Firing, l.blind.sever, l.blind.since, l.blind.id
-		a, team := l.blindAlert(t)
-		l.out.fire(t, a, team, "{}", "")
+		a, team, evidence := l.blindAlert(t)
+		l.out.fire(t, a, team, evidence, "")
 	} else {
 		t.From, t.FromSever, t.ResolvedID, t.Since = alert.Firing, l.blind.sever, l.blind.id, l.blind.since
 		t.Status.State = alert.Resolved
@@ -131,27 +130,24 @@ func (l *Loop) turn(blind bool) {
 	l.log.Warn("completeness of data changed", "blind", blind, "time", l.blind.last.CompleteUntil)
 }
 
-func (l *Loop) blindAlert(t Transition) (Alert, string) {
-	answer := l.deps.Owners.Lookup(owner.Question{}, l.config.DefaultOwner)
-	sig := runbook.Signal{Kind: string(alert.DataIncomplete), Service: "gatewatch", Severity: "page"}
-	found, _ := l.deps.Runbooks.Match(sig)
-	var p page
-	p.lines = append(p.lines, fmt.Sprintf("[%s] gatewatch sees no complete data since %s UTC: objectives can't be judged", strings.ToUpper(t.Status.Severity.String()), t.Status.Since.UTC().Format("15:04")))
-	p.add("Impact", "%d objectives are not judged; a failure since then pages nobody", len(l.deps.Set.SLOs))
+// blindAlert is the alert of data that is not complete.
+func (l *Loop) blindAlert(t Transition) (Alert, string, string) {
+	since := t.Status.Since.UTC()
+	sig := &Signal{
+		Kind: alert.DataIncomplete, Service: "gatewatch", Severity: t.Status.Severity, Since: t.Status.Since,
+		Headline: "no complete data, objectives can't be judged",
+		Lines:    []Line{{"Impact", fmt.Sprintf("%d objectives are not judged; a failure since %s UTC pages nobody", len(l.deps.Set.SLOs), since.Format("15:04"))}},
+		Evidence: map[string]any{"objectives": len(l.deps.Set.SLOs)},
+	}
 	if w := l.blind.newest; !l.blind.trusted {
-		p.add("Reach", "the clock that completeness is measured by is %s ahead of this one: set the clock of gatewatch-aggregate, or of this machine", age(w.CompleteUntil.Sub(l.deps.Now())))
+		sig.Lines = append(sig.Lines, Line{"Reach", fmt.Sprintf("the clock that completeness is measured by is %s ahead of this one: set the clock of gatewatch-aggregate, or of this machine", age(w.CompleteUntil.Sub(l.deps.Now())))})
 	}
 	if w := l.blind.last; w.Lag > 0 {
-		p.add("Reach", "topic %s, %s messages behind when it was last measured, %s", clean(w.Topic), thousands(w.Lag), w.MeasuredAt.UTC().Format(time.TimeOnly))
+		sig.Lines = append(sig.Lines, Line{"Reach", fmt.Sprintf("topic %s, %s messages behind when it was last measured, %s", clean(w.Topic), thousands(w.Lag), w.MeasuredAt.UTC().Format(time.TimeOnly))})
+		sig.Evidence["topic"], sig.Evidence["lag"] = clean(w.Topic), w.Lag
 	}
-	vars := map[string]string{"service": "gatewatch", "since": t.Status.Since.UTC().Format(time.RFC3339), "alert": t.Status.ID}
-	p.steps(found, vars)
-	p.runbook(found, l.config.runbookBase(), vars)
-	p.add("Owner", "%s", ownerLine(answer))
-	p.add("Links", "`gatewatch-alert explain %s` · `gatewatch-ingest status`", t.Status.ID)
-	labels := l.labels(t.Status, answer.Team.Name)
-	labels["alertname"] = "DataIncomplete"
-	return Alert{Labels: labels, Annotations: annotations(p.text(), t.Status, found, l.config.runbookBase(), vars), StartsAt: t.Status.Since, GeneratorURL: l.config.external() + "/"}, answer.Team.Name
+	t.Status.Signal = sig
+	return l.signalAlert(&t, l.blind.last.CompleteUntil)
 }
 
 // lookDelivery records when no Alertmanager takes alerts. It can't be sent by
@@ -196,6 +192,7 @@ func annotations(text string, st Status, found runbook.Found, base string, vars 
 	if len(lines) > 2 {
 		a["description"] = lines[1] + "\n" + lines[2]
 	}
+	a["kind"] = string(st.Kind())
 	if found.Runbook != nil {
 		a["runbook"] = found.Runbook.Name + " § " + found.Section.Title
 		a["runbook_reason"] = found.Reason

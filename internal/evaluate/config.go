@@ -33,6 +33,8 @@ type Config struct {
 	ExtraLabels map[string]string `yaml:"extra_labels"`
 	// ExternalURL is where this process is reached by people; links begin with it. Default http://LISTEN.
 	ExternalURL string `yaml:"external_url"`
+	// TraceURL is the address of a trace, with {trace_id} in its place. Optional: without it pages show the id.
+	TraceURL string `yaml:"trace_url"`
 	// Grafana is the base URL of dashboards. Optional: without it pages carry no dashboard link.
 	Grafana string `yaml:"grafana"`
 }

@@ -1,13 +1,16 @@
 package evaluate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gatewatch/internal/alert"
 	"gatewatch/internal/baseline"
 	"gatewatch/internal/slo"
+	"gatewatch/internal/suspect"
 )
 
 // When client errors are everyone's.
@@ -35,6 +38,9 @@ func findClientErrors(_ SignalsConfig, r *Readings) []Signal {
 			Lines: []Line{
 				{"Impact", fmt.Sprintf("%s of %s requests in 5 m · %s of %s consumers", thousands(e.Errors), thousands(e.Requests), thousands(e.Hit), thousands(e.Active))},
 				{"Reach", "everyone: not one client's mistake, but a certificate, an identity provider, a route or a limit of ours"},
+			},
+			Reach: &ReachFacts{
+				Name: suspect.Everyone, Services: []Hit{{clean(e.Service), e.Errors, e.Requests}}, Consumers: &ConsumerFacts{Affected: e.Hit, Active: e.Active},
 			},
 			Evidence: map[string]any{"requests": e.Requests, "errors": e.Errors, "consumers_active": e.Active, "consumers_hit": e.Hit, "usual_share": usual},
 		})
@@ -113,8 +119,11 @@ func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
 		}
 		if t.Node == "" {
 			whole[t.Service] = true
+			sig.Reach = &ReachFacts{Name: suspect.Everyone, Services: []Hit{{Name: clean(t.Service)}}}
 		} else {
 			sig.Labels = map[string]string{"node": t.Node}
+			sig.Reach = &ReachFacts{Name: "one_node", Where: map[string]string{suspect.Node: clean(t.Node)}, Share: 1}
+			sig.Headline = strings.Replace(sig.Headline, "traffic lost", "node "+clean(t.Node)+" is silent", 1)
 			sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
 		}
 		list = append(list, sig)
@@ -186,6 +195,7 @@ func findBreakers(_ SignalsConfig, r *Readings) []Signal {
 		list = append(list, Signal{
 			Kind: alert.Breaker, Service: b.Service, Labels: map[string]string{"route": b.Route}, Severity: alert.Ticket, Since: b.Since, ErrorClass: "breaker_open",
 			Headline: fmt.Sprintf("circuit breaker open for %s", clean(b.Route)),
+			Reach:    &ReachFacts{Name: "one_route", Where: map[string]string{suspect.Route: clean(b.Route)}, Share: 1, Routes: []Hit{{clean(b.Route), b.Refused, b.Requests}}},
 			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of the last minute were refused without reaching the upstream", thousands(b.Refused), thousands(b.Requests))}},
 			Evidence: map[string]any{"requests": b.Requests, "refused": b.Refused},
 		})
@@ -213,6 +223,7 @@ func findConsumersFailing(_ SignalsConfig, r *Readings) []Signal {
 		}
 		list = append(list, Signal{
 			Kind: alert.ConsumerFailing, Service: u.Service, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Since, ErrorClass: u.Class,
+			Owner: theirs(u.Class, r.Owners[u.Consumer]), Reach: oneConsumer(u.Consumer),
 			Headline: fmt.Sprintf("%s fails: %s of its requests, mostly %s", who, percent(float64(u.Failed)/float64(u.Requests)), u.Class),
 			Lines: []Line{
 				{"Impact", fmt.Sprintf("%s of %s requests in 15 m", thousands(u.Failed), thousands(u.Requests))},
@@ -222,6 +233,15 @@ func findConsumersFailing(_ SignalsConfig, r *Readings) []Signal {
 		})
 	}
 	return list
+}
+
+// theirs returns the consumer's owner for failures that are the client's doing;
+// others stay with the service's.
+func theirs(class, owner string) string {
+	if strings.HasPrefix(class, "client_") {
+		return owner
+	}
+	return ""
 }
 
 // minHourly is how many requests an hour a use must have to be unusual.
@@ -238,7 +258,7 @@ func findUnusualUse(_ SignalsConfig, r *Readings) []Signal {
 			continue
 		}
 		list = append(list, Signal{
-			Kind: alert.UnusualUse, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Hour,
+			Kind: alert.UnusualUse, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Hour, Owner: r.Owners[u.Consumer], Reach: oneConsumer(u.Consumer),
 			Headline: fmt.Sprintf("unusual use by %s: %s requests an hour, %s are usual", clean(u.Consumer), thousands(u.Now), thousands(int64(e.Median))),
 			Evidence: map[string]any{"hour": u.Hour.UTC(), "requests": u.Now, "usual": e.Median},
 		})
@@ -251,23 +271,31 @@ func findQuotas(c SignalsConfig, r *Readings) []Signal {
 	month := time.Date(r.At.Year(), r.At.Month(), 1, 0, 0, 0, 0, time.UTC)
 	end := month.AddDate(0, 1, 0)
 	for _, u := range r.Periods {
-		quota := c.Quotas[u.Plan]
-		if quota <= 0 || u.LastDay <= 0 || u.Used >= quota {
+		quota := cmp.Or(c.Quotas[u.Plan], u.Quota)
+		if quota <= 0 || u.LastDay <= 0 {
 			continue
 		}
-		left := time.Duration(float64(quota-u.Used) / float64(u.LastDay) * 24 * float64(time.Hour))
-		gone := r.At.Add(left)
+		gone := r.At.Add(time.Duration(float64(quota-u.Used) / float64(u.LastDay) * 24 * float64(time.Hour)))
 		if !gone.Before(end) {
 			continue
 		}
+		headline := fmt.Sprintf("%s will use up its quota on %s", clean(u.Consumer), gone.UTC().Format(time.DateOnly))
+		if u.Used >= quota {
+			headline = fmt.Sprintf("%s has used up its quota", clean(u.Consumer))
+		}
 		list = append(list, Signal{
 			Kind: alert.QuotaForecast, Labels: map[string]string{"consumer": u.Consumer, "plan": u.Plan}, Severity: alert.Ticket, Since: r.At.Truncate(time.Hour),
-			Headline: fmt.Sprintf("%s will use up its quota on %s", clean(u.Consumer), gone.UTC().Format(time.DateOnly)),
+			Headline: headline, Owner: r.Owners[u.Consumer], Reach: oneConsumer(u.Consumer),
 			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of plan %s are used, %s in the last day", thousands(u.Used), thousands(quota), clean(u.Plan), thousands(u.LastDay))}},
 			Evidence: map[string]any{"used": u.Used, "quota": quota, "last_day": u.LastDay, "gone": gone.UTC()},
 		})
 	}
 	return list
+}
+
+// oneConsumer is the reach of what is about one consumer.
+func oneConsumer(name string) *ReachFacts {
+	return &ReachFacts{Name: "one_client", Where: map[string]string{suspect.Consumer: clean(name)}, Share: 1}
 }
 
 // nearSunset is how long before the end of a version its users are a signal.
@@ -277,23 +305,40 @@ func findSunsets(c SignalsConfig, r *Readings) []Signal {
 	var list []Signal
 	for _, v := range c.Sunsets {
 		end, err := time.Parse(time.DateOnly, v.Date)
-		if err != nil || end.Sub(r.At) > nearSunset {
+		if err != nil {
 			continue
 		}
 		for _, u := range r.Versions {
-			if u.Service != v.Service || u.Version != v.Version || u.Keys == 0 {
-				continue
+			if u.Service == v.Service && u.Version == v.Version {
+				list = append(list, sunset(r.At, end, u)...)
 			}
-			days := int(end.Sub(r.At).Hours() / 24)
-			list = append(list, Signal{
-				Kind: alert.Sunset, Service: u.Service, Labels: map[string]string{"version": u.Version}, Severity: alert.Ticket, Since: r.At.Truncate(24 * time.Hour),
-				Headline: fmt.Sprintf("%d keys still call version %s, which ends in %d days", u.Keys, clean(u.Version), days),
-				Lines:    []Line{{"Impact", fmt.Sprintf("%s requests in 7 d", thousands(u.Requests))}},
-				Evidence: map[string]any{"keys": u.Keys, "requests": u.Requests, "sunset": v.Date},
-			})
 		}
 	}
+	for _, u := range r.Deprecated {
+		list = append(list, sunset(r.At, u.Sunset, u.VersionUse)...)
+	}
 	return list
+}
+
+// sunset is the signal of a version or route that is near its end and still used.
+func sunset(at, end time.Time, u VersionUse) []Signal {
+	if u.Keys == 0 || end.Sub(at) > nearSunset {
+		return nil
+	}
+	labels, what := map[string]string{"version": u.Version}, "version "+clean(u.Version)
+	if u.Version == "" {
+		labels, what = map[string]string{"route": u.Route}, clean(u.Route)
+	}
+	when := fmt.Sprintf("ends in %d days", int(end.Sub(at).Hours()/24))
+	if !end.After(at) {
+		when = "ended on " + end.Format(time.DateOnly)
+	}
+	return []Signal{{
+		Kind: alert.Sunset, Service: u.Service, Labels: labels, Severity: alert.Ticket, Since: at.Truncate(24 * time.Hour),
+		Headline: fmt.Sprintf("%d keys still call %s, which %s", u.Keys, what, when),
+		Lines:    []Line{{"Impact", fmt.Sprintf("%s requests in 7 d", thousands(u.Requests))}},
+		Evidence: map[string]any{"keys": u.Keys, "requests": u.Requests, "sunset": end.Format(time.DateOnly)},
+	}}
 }
 
 // minSpans is how many served requests traces must show.
@@ -310,46 +355,6 @@ func findLoggingGaps(_ SignalsConfig, r *Readings) []Signal {
 			Headline: "traces come, the access log does not",
 			Lines:    []Line{{"Impact", fmt.Sprintf("%s requests of the last 10 m are in traces and in no access log: objectives of %s are not judged", thousands(s.Spans), clean(s.Service))}},
 			Evidence: map[string]any{"spans": s.Spans, "last_request": s.Last.UTC()},
-		})
-	}
-	return list
-}
-
-// behind is how old a topic's watermark is when it is stale.
-const behind = 2 * time.Minute
-
-func findStale(_ SignalsConfig, r *Readings) []Signal {
-	var list []Signal
-	for _, t := range r.Topics {
-		if !t.CaughtUp || r.At.Sub(t.CompleteUntil) < behind {
-			continue
-		}
-		list = append(list, Signal{
-			Kind: alert.StaleData, Service: "gatewatch", Labels: map[string]string{"topic": t.Topic}, Severity: alert.Ticket, Since: t.CompleteUntil.Truncate(time.Second),
-			Headline: fmt.Sprintf("topic %s is complete only until %s", clean(t.Topic), t.CompleteUntil.UTC().Format(time.TimeOnly)),
-			Evidence: map[string]any{"complete_until": t.CompleteUntil.UTC()},
-		})
-	}
-	return list
-}
-
-// When dead letters are too many.
-const (
-	minDead   = 10
-	deadShare = 0.01
-)
-
-func findDeadLetters(_ SignalsConfig, r *Readings) []Signal {
-	var list []Signal
-	for _, t := range r.Topics {
-		if t.Dead < minDead || float64(t.Dead) < deadShare*float64(t.Messages) {
-			continue
-		}
-		list = append(list, Signal{
-			Kind: alert.DeadLetters, Service: "gatewatch", Labels: map[string]string{"topic": t.Topic}, Severity: alert.Ticket, Since: r.At.Add(-10 * time.Minute),
-			Headline: fmt.Sprintf("%s of topic %s can't be read: %s", percent(float64(t.Dead)/float64(max(1, t.Messages))), clean(t.Topic), clean(t.Reason)),
-			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s messages of the last 10 m are in no figure", thousands(t.Dead), thousands(t.Messages))}},
-			Evidence: map[string]any{"messages": t.Messages, "dead": t.Dead, "reason": t.Reason},
 		})
 	}
 	return list

@@ -13,7 +13,6 @@ import (
 	"gatewatch/internal/rollup"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
-	"gatewatch/internal/suspect"
 )
 
 // A Counter reads counts.
@@ -30,8 +29,8 @@ type Querier interface {
 	Watermarks(ctx context.Context) ([]rollup.Watermark, error)
 	// Changed returns what has been stored after a time of the store's clock.
 	Changed(ctx context.Context, topics []string, after time.Time) (Change, error)
-	// Evidence compares [onset, to) with the hour before onset, over all requests
-	// of a feed, or of one group of it.
+	// Evidence compares the newest part of [onset, to) with the hour before onset,
+	// over all requests of a feed, or of one group of it.
 	Evidence(ctx context.Context, f slo.Feed, group string, onset, to time.Time) (Evidence, error)
 	// Signals reads what signals beyond objectives are made of, up to a whole minute.
 	Signals(ctx context.Context, at time.Time) (Readings, error)
@@ -69,45 +68,6 @@ type Restored struct {
 }
 
 func (r Restored) raised() time.Time { return r.At }
-
-// Evidence is what the store knows about a failure.
-type Evidence struct {
-	Now, Before     slo.Count
-	From, To        time.Time
-	Consumers       int64 // that had a bad request
-	ActiveConsumers int64
-	Cells           []suspect.Cell
-	// Of the bad requests:
-	Classes    []Portion // error classes, largest first
-	Responders []Portion
-	Stated     float64 // share whose class the gateway itself stated
-	// FirstSeen are API versions that had no requests in the time before.
-	FirstSeen []FirstSeen
-	// Layers are those of the traces, and the gateway's own part of all requests.
-	Layers  []Layer
-	Traces  int64   // that Layers rests on, since the onset
-	Sampled float64 // share of all requests that has a trace
-	// TraceID is of one bad request that has a trace, as 32 hexadecimal digits.
-	TraceID string
-}
-
-// FirstSeen is a value that was new at a moment.
-type FirstSeen struct {
-	Dimension, Value string
-	At               time.Time
-}
-
-// A Layer is the 95th percentile of the time that requests spend in a layer itself.
-type Layer struct {
-	Name        string // gateway, service or database
-	Now, Before time.Duration
-}
-
-// A Portion is a part of all bad requests.
-type Portion struct {
-	Name  string
-	Share float64
-}
 
 // An Event is a change of an alert's state, as it is recorded.
 type Event struct {

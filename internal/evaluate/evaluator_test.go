@@ -115,7 +115,7 @@ func backtest(t *testing.T, q Counter, s *slo.Set, from, to time.Time) []Transit
 	return got.Changes
 }
 
-type change struct {
+type turn struct {
 	At       time.Duration // after the outage began
 	From, To alert.State
 	Severity alert.Severity
@@ -134,7 +134,7 @@ func TestBacktest(t *testing.T) {
 	begin := start.Add(40 * 24 * time.Hour)
 	m := memory{outage(begin, begin.Add(10*time.Minute), 0.2)}
 	got := backtest(t, m, set(objective("a")), begin.Add(-time.Hour), begin.Add(2*time.Hour))
-	want := []change{
+	want := []turn{
 		{290 * time.Second, alert.Inactive, alert.Firing, alert.Page},
 		{880 * time.Second, alert.Firing, alert.Resolved, alert.None},
 	}
@@ -146,10 +146,10 @@ func TestBacktest(t *testing.T) {
 	}
 }
 
-func changes(list []Transition, begin time.Time) []change {
-	var out []change
+func changes(list []Transition, begin time.Time) []turn {
+	var out []turn
 	for _, t := range list {
-		out = append(out, change{t.At.Sub(begin), t.From, t.Status.State, t.Status.Severity})
+		out = append(out, turn{t.At.Sub(begin), t.From, t.Status.State, t.Status.Severity})
 	}
 	return out
 }

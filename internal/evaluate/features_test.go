@@ -230,13 +230,13 @@ func TestKeepFiring(t *testing.T) {
 	for i := range wait.Windows {
 		wait.Windows[i].For = 2 * time.Minute
 	}
-	got := map[string][]change{}
+	got := map[string][]turn{}
 	for _, tr := range backtest(t, m, set(plain, keep, wait), begin.Add(-time.Hour), begin.Add(2*time.Hour)) {
 		got[tr.Status.SLO.Name] = append(got[tr.Status.SLO.Name], changes([]Transition{tr}, begin)...)
 	}
-	page := func(at time.Duration) change { return change{at, alert.Inactive, alert.Firing, alert.Page} }
-	end := func(at time.Duration) change { return change{at, alert.Firing, alert.Resolved, alert.None} }
-	want := map[string][]change{
+	page := func(at time.Duration) turn { return turn{at, alert.Inactive, alert.Firing, alert.Page} }
+	end := func(at time.Duration) turn { return turn{at, alert.Firing, alert.Resolved, alert.None} }
+	want := map[string][]turn{
 		"a": {page(290 * time.Second), end(880 * time.Second)},
 		"b": {page(290 * time.Second), end(880*time.Second + 5*time.Minute)}, // it last held at 870 s
 		"c": {page(290*time.Second + 2*time.Minute), end(880 * time.Second)},

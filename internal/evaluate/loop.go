@@ -337,5 +337,6 @@ func (l *Loop) compose(ctx context.Context, t *Transition, complete time.Time) (
 		return l.signalAlert(t, complete)
 	}
 	f := l.find(ctx, t.Status, complete)
-	return l.alert(&f), f.owner.Team.Name, f.explanation()
+	a, evidence = l.alert(&f)
+	return a, f.owner.Team.Name, evidence
 }

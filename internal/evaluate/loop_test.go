@@ -236,10 +236,10 @@ func (w *world) run(until time.Time) {
 }
 
 // recorded returns the changes in the store, each once.
-func (w *world) recorded(begin time.Time) []change {
-	var list []change
+func (w *world) recorded(begin time.Time) []turn {
+	var list []turn
 	for _, e := range w.store.events {
-		c := change{e.At.Sub(begin), e.From, e.Status.State, e.Status.Severity}
+		c := turn{e.At.Sub(begin), e.From, e.Status.State, e.Status.Severity}
 		if len(list) == 0 || list[len(list)-1] != c {
 			list = append(list, c)
 		}

@@ -3,12 +3,15 @@ package evaluate
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"gatewatch/internal/layer"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
@@ -65,45 +68,99 @@ func link(found runbook.Found, base string, vars map[string]string) string {
 func (f *finding) text(c Config) string {
 	st, ev := &f.status, &f.evidence
 	p := page{lines: []string{f.first()}}
-	impact := fmt.Sprintf("%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
-	if ev.ActiveConsumers > 0 {
-		impact += fmt.Sprintf(" · %s of %s consumers", thousands(ev.Consumers), thousands(ev.ActiveConsumers))
-	}
-	p.add("Impact", "%s", impact)
+	p.add("Impact", "%s", f.impact())
 	if len(ev.Cells) > 0 {
 		p.add("Reach", "%s", shorten(tidy(f.reach.String()), maxFirstLine)+f.breadth())
 	}
 	f.failing(&p)
 	f.changed(&p)
-	if len(f.suspects) > 0 {
-		var parts []string
-		for i, s := range f.suspects[:min(shownParts, len(f.suspects))] {
-			parts = append(parts, fmt.Sprintf("%d %s (%.0f %%, %s)", i+1, suspectName(s), 100*min(1, s.Share), lift(s.Lift)))
-		}
-		p.add("Suspects", "%s", strings.Join(parts, "  "))
-	}
+	f.suspected(&p)
 	vars := f.vars()
 	p.steps(f.runbook, vars)
 	p.runbook(f.runbook, c.runbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(f.owner))
+	if f.consumer.Team.Name != "" {
+		p.add("", "%s is %s's", clean(strings.TrimPrefix(f.consumer.Source, "owner of ")), ownerLine(owner.Answer{Team: f.consumer.Team}))
+	}
 	f.layers(&p)
 	f.budget(&p)
 	p.add("Data", "complete until %s, %s before sending%s", f.complete.UTC().Format(time.TimeOnly), age(max(0, f.now.Sub(f.complete))), f.effective())
-	links := []string{fmt.Sprintf("`gatewatch-alert explain %s`", st.ID)}
-	if ev.TraceID != "" {
-		links = append(links, "trace "+ev.TraceID)
+	p.add("Links", "%s", strings.Join(c.links(st, f.traces()), " · "))
+	return p.text()
+}
+
+// links are where a page leads to.
+func (c Config) links(st *Status, traces []string) []string {
+	list := []string{fmt.Sprintf("`gatewatch-alert explain %s`", st.ID), "evidence " + c.alertURL(st.ID)}
+	switch {
+	case len(traces) > 0 && c.TraceURL != "":
+		list = append(list, "trace "+strings.ReplaceAll(c.TraceURL, "{trace_id}", traces[0]))
+	case len(traces) > 0:
+		list = append(list, "trace "+traces[0])
 	}
 	if len(c.Alertmanagers) > 0 {
-		links = append(links, "silence "+strings.TrimRight(c.Alertmanagers[0], "/")+"/#/silences/new?filter="+url.QueryEscape(silenced(st)))
+		list = append(list, "silence "+strings.TrimRight(c.Alertmanagers[0], "/")+"/#/silences/new?filter="+url.QueryEscape(silenced(st)))
 	}
-	p.add("Links", "%s", strings.Join(links, " · "))
-	return p.text()
+	return list
+}
+
+// impact says how much fails, for whom, and what it costs.
+func (f *finding) impact() string {
+	ev := &f.evidence
+	text := fmt.Sprintf("%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
+	if f.traffic() == "surge" {
+		text += fmt.Sprintf(", %.1f times as many as in the hour before", float64(ev.Now.Valid)/ev.To.Sub(ev.From).Hours()/float64(ev.Before.Valid))
+	}
+	if ev.ActiveConsumers > 0 {
+		text += fmt.Sprintf(" · %s of %s consumers", thousands(ev.Consumers), thousands(ev.ActiveConsumers))
+		for _, p := range ev.Plans[:min(1, len(ev.Plans))] {
+			if p.Affected > 0 && p.Affected < ev.Consumers {
+				text += fmt.Sprintf(", %s %s", thousands(p.Affected), clean(p.Name))
+			}
+		}
+	}
+	for _, v := range f.atRisk[:min(shownCurrencies, len(f.atRisk))] {
+		text += fmt.Sprintf(" · about %s %s/h at risk", thousands(int64(math.Round(v.PerHour))), v.Currency)
+		if v.Low != nil {
+			text += fmt.Sprintf(" (%s-%s)", thousands(int64(math.Round(*v.Low))), thousands(int64(math.Round(*v.High))))
+		}
+	}
+	if w := ev.WeekAgo; w.Valid > 0 && w.Ratio() > ev.Now.Ratio()/2 {
+		text += fmt.Sprintf(" · a week ago at this time %s", percent(w.Ratio()))
+	}
+	return text
+}
+
+// shownCurrencies is how many amounts a page names.
+const shownCurrencies = 2
+
+// suspected names what stands out, or says that nothing does.
+func (f *finding) suspected(p *page) {
+	sentence := f.sentence()
+	if len(f.suspects) == 0 {
+		if sentence != "" {
+			p.add("Suspects", "%s", sentence)
+		}
+		return
+	}
+	var parts []string
+	for i, s := range named(f.suspects[:min(shownParts, len(f.suspects))]) {
+		parts = append(parts, fmt.Sprintf("%d %s (%.0f %%, %s)", i+1, s.Name(), 100*s.Share, lift(s.Lift)))
+	}
+	p.add("Suspects", "%s", strings.Join(parts, "  "))
+	p.add("", "%s", sentence)
 }
 
 // silenced are the matchers that a silence of an alert takes.
 func silenced(st *Status) string {
 	m := fmt.Sprintf("slo=%q", st.SLO.Name)
-	if st.Group != "" {
+	switch {
+	case st.Signal != nil:
+		m += fmt.Sprintf(",service=%q", st.SLO.Service)
+		for _, name := range slices.Sorted(maps.Keys(st.Signal.Labels)) {
+			m += fmt.Sprintf(",%s=%q", name, st.Signal.Labels[name])
+		}
+	case st.Group != "":
 		m += fmt.Sprintf(",%s=%q", st.SLO.Group, st.Group)
 	}
 	return "{" + m + "}"
@@ -144,7 +201,7 @@ func (f *finding) breadth() string {
 	for _, dim := range []struct{ name, plural string }{{"region", "all regions"}, {"node", "all nodes"}} {
 		n, all := 0, true
 		for _, c := range f.evidence.Cells {
-			if c.Dimension == dim.name && c.Value != "" && c.Now.Valid >= minCell {
+			if len(c.Where) == 1 && c.Where[0].Dimension == dim.name && c.Where[0].Value != "" && c.Now.Valid >= minCell {
 				n++
 				all = all && c.Now.Ratio() > mean/2
 			}
@@ -181,44 +238,74 @@ func (f *finding) failing(p *page) {
 	p.add("Failing", "%s", line)
 }
 
-// around is how near to the onset a change must be to be told, and how long after it.
-const (
-	around = 30 * time.Minute
-	after  = time.Minute
-)
-
 func (f *finding) changed(p *page) {
 	var parts []string
-	for _, c := range f.evidence.FirstSeen {
-		before := f.status.Since.Sub(c.At)
-		if before > around || before < -after {
-			continue
+	list := f.changes()
+	for _, c := range list {
+		if c.Kind == firstSeen && slices.ContainsFunc(list, func(o ChangeFacts) bool {
+			return o.Kind == deploy && strings.Contains(o.What, strings.TrimPrefix(c.What, suspect.Version+" "))
+		}) {
+			continue // the release says so
 		}
-		when := age(before) + " before onset"
-		if before < 0 {
+		when := age(time.Duration(c.BeforeS)*time.Second) + " before onset"
+		if c.BeforeS < float64(evidenceGrain) {
 			when = "at onset"
 		}
-		parts = append(parts, fmt.Sprintf("%s %s %s first seen, %s", c.At.UTC().Format("15:04"), c.Dimension, clean(c.Value), when))
+		what := changeName(c.Kind) + " " + c.What
+		if c.Kind == firstSeen {
+			what = c.What + " first seen"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s, %s", c.Time.Format("15:04"), what, when))
 	}
 	if len(parts) > 0 {
 		p.add("Changed", "%s", strings.Join(parts[:min(shownParts, len(parts))], "  "))
 	}
 }
 
+// evidenceGrain is the seconds to which an onset is known.
+const evidenceGrain = 10
+
+// changeName says a kind of change in words.
+func changeName(kind string) string {
+	switch kind {
+	case deploy:
+		return "release"
+	case "key_policy":
+		return "policy"
+	}
+	return strings.ReplaceAll(kind, "_", " ")
+}
+
+// layers says what the layers added, of those that a person can do something about.
 func (f *finding) layers(p *page) {
-	ev := &f.evidence
-	if len(ev.Layers) == 0 || ev.Traces == 0 {
+	facts := f.layerFacts()
+	if facts == nil {
 		return
 	}
+	traced := slices.ContainsFunc(facts.Layers, func(l LayerTime) bool { return l.Name == layer.Service })
 	var parts []string
-	for i, l := range ev.Layers {
+	for _, l := range facts.Layers {
+		// The upstream is service, database and others together.
+		if l.Name == layer.Upstream && traced {
+			continue
+		}
 		at := ""
-		if i == 0 {
+		if len(parts) == 0 {
 			at = " at p95"
 		}
-		parts = append(parts, fmt.Sprintf("%s %s%s", l.Name, rise(l.Now-l.Before), at))
+		parts = append(parts, fmt.Sprintf("%s %s%s", l.Name, rise(time.Duration((l.NowMS-l.BeforeMS)*float64(time.Millisecond))), at))
 	}
-	p.add("Layers", "%s (%s of requests have a trace, n = %s)", strings.Join(parts, ", "), percent(ev.Sampled), thousands(ev.Traces))
+	if f.verdict.Errors != "" && f.status.SLO.SLI.Kind != slo.Latency {
+		parts = append(parts, "errors begin in the "+f.verdict.Errors)
+	}
+	if len(parts) == 0 {
+		return
+	}
+	basis := "by the logs of all requests"
+	if facts.Traces > 0 {
+		basis = fmt.Sprintf("%s of requests have a trace, n = %s", percent(facts.Sampled), thousands(facts.Traces))
+	}
+	p.add("Layers", "%s (%s)", strings.Join(parts, ", "), basis)
 }
 
 // effective names the latency that is counted by, where it is not the stated one.
@@ -256,9 +343,15 @@ func ownerLine(a owner.Answer) string {
 			parts = append(parts, s)
 		}
 	}
+	if a.Team.Hours != "" {
+		parts = append(parts, a.Team.Hours)
+	}
 	line := strings.Join(parts, ", ")
 	if a.Source != "" {
 		line += " (" + a.Source + ")"
+	}
+	if a.Then != "" {
+		line += "; then " + a.Then
 	}
 	return tidy(line)
 }
@@ -278,13 +371,6 @@ func resolvedText(t *Transition) string {
 	}
 	p.add("Links", "`gatewatch-alert explain %s`", t.ResolvedID)
 	return p.text()
-}
-
-func suspectName(s suspect.Suspect) string {
-	if s.Dimension == "route" { // its value is method and template
-		return clean(s.Value)
-	}
-	return s.Dimension + " " + clean(s.Value)
 }
 
 func lift(x float64) string {
@@ -393,3 +479,6 @@ func (c Config) runbookBase() string {
 	}
 	return c.external() + "/runbooks"
 }
+
+// alertURL is where this process shows an alert.
+func (c Config) alertURL(id string) string { return c.external() + "/alerts/" + id }

@@ -14,6 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatewatch/internal/alert"
+	"gatewatch/internal/baseline"
+	"gatewatch/internal/change"
+	"gatewatch/internal/histogram"
+	"gatewatch/internal/layer"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
@@ -29,8 +33,11 @@ func failure(t *testing.T) (*finding, Config) {
 	s := objective("payments-availability")
 	now, before := slo.Count{Valid: 9700, Bad: 1204}, slo.Count{Valid: 120_000, Bad: 24}
 	cell := func(dimension, value string, valid, bad int64) suspect.Cell {
-		return suspect.Cell{Dimension: dimension, Value: value, Now: slo.Count{Valid: valid, Bad: bad}, Before: slo.Count{Valid: 12 * valid, Bad: 2}}
+		return suspect.Cell{Where: []suspect.Term{{Dimension: dimension, Value: value}}, Now: slo.Count{Valid: valid, Bad: bad}, Before: slo.Count{Valid: 12 * valid, Bad: valid / 500}}
 	}
+	traced := cell("upstream", "pay-2", 3200, 1180)
+	traced.TraceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	day := since.Add(-5 * time.Minute)
 	f := &finding{
 		status: Status{
 			SLO: s, State: alert.Firing, Severity: alert.Page, Since: since, ID: "3f9a11bb", Window: s.Windows[0],
@@ -40,27 +47,50 @@ func failure(t *testing.T) (*finding, Config) {
 		evidence: Evidence{
 			Now: now, Before: before, From: since, To: since.Add(5 * time.Minute), Consumers: 212, ActiveConsumers: 1800, Stated: 1,
 			Cells: []suspect.Cell{
-				cell("upstream", "pay-1", 3300, 10), cell("upstream", "pay-2", 3200, 1180), cell("upstream", "pay-3", 3200, 14),
+				cell("upstream", "pay-1", 3300, 10), traced, cell("upstream", "pay-3", 3200, 14),
 				cell("route", "POST /v1/charges", 5000, 1010), cell("route", "GET /v1/charges/{id}", 4700, 194),
 				cell("node", "gw-1", 4850, 600), cell("node", "gw-2", 4850, 604), cell("region", "eu", 6000, 745), cell("region", "us", 3700, 459),
 			},
 			Classes: []Portion{{"upstream_timeout", 0.91}, {"upstream_5xx", 0.09}}, Responders: []Portion{{"upstream", 1}},
 			FirstSeen: []FirstSeen{{"version", "2.14.0", since.Add(-5 * time.Minute)}},
-			Layers:    []Layer{{"service", 2100 * time.Millisecond, 200 * time.Millisecond}, {"database", 22 * time.Millisecond, 2 * time.Millisecond}, {"gateway", time.Millisecond, time.Millisecond}},
-			Traces:    1120, Sampled: 0.1, TraceID: "4bf92f3577b34da6a3ce929d0e0e4736",
+			LayersNow: layersOf(9700, 1120, 2100, 22), LayersBefore: layersOf(120_000, 12_000, 200, 2),
+			WeekAgo: slo.Count{Valid: 9500, Bad: 3}, Plans: []PlanHit{{"gold", 3, 9}, {"free", 209, 791}},
+			Changes: []change.Event{{Time: day, Service: "payments", Kind: "deploy", What: "payments 2.14.0", Who: "ci"}},
+			Services: []ServiceCount{{"payments", now, before}, {"orders", slo.Count{Valid: 4000, Bad: 300}, slo.Count{Valid: 48_000, Bad: 20}}, {"users", slo.Count{Valid: 4000, Bad: 2}, slo.Count{Valid: 48_000, Bad: 20}}},
+			Worth: []Worth{{Workflow: "checkout", Currency: "EUR", Each: 48.5, Steps: []Operation{{"payments", "POST", "/v1/charges"}}, Hours: hourly(since, 9700)}},
 		},
 		owner:    owner.Answer{Team: owner.Team{Name: "team-payments", OnCall: "https://oncall.example.com/payments", Chat: "#payments"}, Source: "spec.owner of Component payments (teams.yaml:9)"},
 		complete: since.Add(5 * time.Minute), now: since.Add(5*time.Minute + 8*time.Second),
 	}
-	f.judge(t)
+	f.match(t)
 	return f, Config{Listen: "127.0.0.1:9363", Alertmanagers: []string{"http://alertmanager:9093"}}
 }
 
-// judge draws the conclusions from the evidence, as a loop does.
-func (f *finding) judge(t *testing.T) {
+// layersOf are layers with a p95 of the service and of its database in milliseconds.
+func layersOf(requests, traces, service, database int64) map[string]layer.Figures {
+	figures := func(ms, measured, traces int64) layer.Figures {
+		h := histogram.Histogram{}
+		h[histogram.Index(uint64(1000*ms))] = measured
+		return layer.Figures{Requests: requests, Measured: measured, Traces: traces, TimeUS: 1000 * ms * measured, Time: h}
+	}
+	return map[string]layer.Figures{
+		layer.Gateway: figures(1, requests, 0), layer.Upstream: figures(service+database, requests, 0), layer.Service: figures(service, requests, traces), layer.Database: figures(database, requests, traces),
+	}
+}
+
+// hourly is four weeks of a workflow that brings in nearly the same each hour.
+func hourly(at time.Time, value float64) []baseline.Point {
+	var list []baseline.Point
+	for h := at.Truncate(time.Hour).Add(-28 * 24 * time.Hour); h.Before(at.Truncate(time.Hour)); h = h.Add(time.Hour) {
+		list = append(list, baseline.Point{Time: h, Value: value * (1 + float64(h.YearDay()%7)/50)})
+	}
+	return list
+}
+
+// match draws the conclusions from the evidence, as a loop does.
+func (f *finding) match(t *testing.T) {
 	t.Helper()
-	f.suspects = suspect.Rank(f.evidence.Cells, f.evidence.Now, f.evidence.Before)
-	f.reach = suspect.ReachOf(f.suspects, false)
+	f.judge()
 	books, err := runbook.Load(os.DirFS("../../runbooks"))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +130,7 @@ func TestPage(t *testing.T) {
 		{"hostile", func(f *finding) {
 			for i := range f.evidence.Cells {
 				if c := &f.evidence.Cells[i]; c.Now.Bad > 700 {
-					c.Value = hostile + strings.Repeat("ä", 5000)
+					c.Where[0].Value = hostile + strings.Repeat("ä", 5000)
 				}
 			}
 			f.evidence.FirstSeen[0].Value = hostile
@@ -111,7 +141,7 @@ func TestPage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f, config := failure(t)
 			c.change(f)
-			f.judge(t)
+			f.match(t)
 			got := f.text(config)
 			checkContract(t, got)
 			golden(t, c.name, got)
@@ -164,21 +194,38 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestExplanation: what is kept of a finding is JSON that says why.
-func TestExplanation(t *testing.T) {
-	f, _ := failure(t)
-	var got struct {
-		Reach         string
-		OwnerReason   string `json:"owner_reason"`
-		RunbookReason string `json:"runbook_reason"`
-		Suspects      []struct{ Dimension, Value string }
-		Long          struct{ Burn, Threshold float64 }
-	}
-	if err := json.Unmarshal([]byte(f.explanation()), &got); err != nil {
+// TestFacts: what a page says is in its facts, by the names that docs/alerting.md has.
+func TestFacts(t *testing.T) {
+	f, c := failure(t)
+	var got Facts
+	dec := json.NewDecoder(strings.NewReader(f.facts(c).json()))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Reach != "one_upstream" || !strings.HasPrefix(got.OwnerReason, "spec.owner") || !strings.Contains(got.RunbookReason, "error_class") ||
-		len(got.Suspects) == 0 || got.Suspects[0].Value != "pay-2" || got.Long.Threshold != 14.4 || got.Long.Burn < 18 {
-		t.Errorf("explanation %+v", got)
+	if got.Reach.Name != "one_upstream" || !strings.HasPrefix(got.Owner.Source, "spec.owner") || !strings.Contains(got.Runbook.Reason, "error_class") ||
+		len(got.Suspects) == 0 || got.Suspects[0].Where["upstream"] != "pay-2" || got.Burn.Long.Threshold != 14.4 || got.Burn.Long.Burn < 18 {
+		t.Errorf("facts %+v", got)
+	}
+	if diff := cmp.Diff(got.Reach.Services, []Hit{{"payments", 1204, 9700}, {"orders", 300, 4000}}); diff != "" {
+		t.Errorf("services (-got +want):\n%s", diff)
+	}
+	if len(got.ValueAtRisk) != 1 || got.ValueAtRisk[0].Currency != "EUR" || got.ValueAtRisk[0].PerHour < 1900 || got.ValueAtRisk[0].PerHour > 2300 || *got.ValueAtRisk[0].Low >= *got.ValueAtRisk[0].High {
+		t.Errorf("value at risk %+v", got.ValueAtRisk)
+	}
+	if got.Layers.Traces != 1120 || got.Changes[0].Kind != "deploy" || got.Traces[0] != "4bf92f3577b34da6a3ce929d0e0e4736" || got.Runbook.Name != "upstream-timeout" {
+		t.Errorf("facts %+v", got)
+	}
+	// Every field of the documented example is one of Facts.
+	doc, err := os.ReadFile("../../docs/alerting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(doc), "```json\n{\n  \"schema\"")
+	example, _, _ = strings.Cut(example, "```")
+	dec = json.NewDecoder(strings.NewReader("{\"schema\"" + example))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&Facts{}); err != nil {
+		t.Errorf("docs/alerting.md: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"gatewatch/internal/alert"
 	"gatewatch/internal/baseline"
+	"gatewatch/internal/slo"
 )
 
 // Readings are what signals are made of: what the store knows at a whole minute.
@@ -22,6 +23,12 @@ type Readings struct {
 	Versions []VersionUse
 	Silent   []SilentService
 	Topics   []TopicState
+	Disks    []DiskState
+	Budgets  []BudgetState
+	// Deprecated are operations and versions that product managers have declared to end.
+	Deprecated []DeprecatedUse
+	// Owners are who answers for the consumers above, as far as it is known.
+	Owners map[string]string
 }
 
 func (r *Readings) has(k alert.Kind) bool { return slices.Contains(r.Kinds, k) }
@@ -76,14 +83,38 @@ type ConsumerHours struct {
 // ConsumerPeriod is a consumer's use since the month began.
 type ConsumerPeriod struct {
 	Consumer, Plan string
+	Quota          int64 // of the plan a month, as product managers have declared it; 0: none
 	Used           int64 // since the month began
 	LastDay        int64 // in the last 24 h
 }
 
-// VersionUse is who still calls a version.
+// VersionUse is who still calls a version, or an operation where Version is empty.
 type VersionUse struct {
-	Service, Version string
+	Service, Version, Route string
 	Keys, Requests   int64 // in the last 7 days
+}
+
+// DeprecatedUse is who still calls what is declared to end.
+type DeprecatedUse struct {
+	VersionUse
+	Sunset time.Time
+}
+
+// DiskState is the space of one disk when it was first and last looked at in the last day.
+type DiskState struct {
+	Host, Disk             string
+	First, Last            time.Time
+	FreeFirst, Free, Total uint64
+}
+
+// BudgetState is how much an objective has left.
+type BudgetState struct {
+	SLO, Service string
+	Left         float64 // share of the budget
+	Firing       bool    // it pages or has a ticket already
+	Period       slo.Count
+	PeriodName   string
+	Allowed      float64 // share of requests that may fail
 }
 
 // SilentService is one whose traces come and whose access log does not.
@@ -98,6 +129,9 @@ type TopicState struct {
 	Topic          string
 	CompleteUntil  time.Time
 	CaughtUp       bool
+	Lag            int64
+	AtRisk         bool          // Kafka will delete messages unread
+	Retention      time.Duration // of the topic
 	Messages, Dead int64 // in the last ten minutes
 	Reason         string
 }

@@ -28,6 +28,9 @@ type Signal struct {
 	Lines      []Line    // of the page
 	Evidence   map[string]any
 	ErrorClass string // for runbooks
+	Reach      *ReachFacts
+	// Owner is who answers for the consumer concerned, where it is theirs to mend.
+	Owner string
 }
 
 // A Line is one line of a page: its name, and what it says.
@@ -82,6 +85,9 @@ func Detectors() []Detector {
 		{alert.LoggingGap, 10 * time.Minute, findLoggingGaps},
 		{alert.StaleData, 5 * time.Minute, findStale},
 		{alert.DeadLetters, 10 * time.Minute, findDeadLetters},
+		{alert.RetentionAtRisk, 10 * time.Minute, findRetention},
+		{alert.DiskFilling, 2 * time.Hour, findDisks},
+		{alert.BudgetLow, time.Hour, findBudgets},
 	}
 }
 
@@ -185,7 +191,7 @@ func (s *Signals) Restore(r Restored) bool {
 }
 
 // signalLabels are the labels that signals are told apart by.
-var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan"}
+var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan", "objective"}
 
 // signal reads and judges the signals of a minute.
 func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
@@ -195,57 +201,83 @@ func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
 		l.log.Error("signals are not judged in this minute", "time", tick, "err", err)
 		return nil
 	}
+	r.Budgets, r.Kinds = l.budgets(), append(r.Kinds, alert.BudgetLow)
 	return l.signals.Judge(tick, &r)
+}
+
+// signalOwner returns whose a signal is: the consumer's, where it is one
+// client's own doing and somebody answers for it, else the service's.
+func (l *Loop) signalOwner(sig *Signal) owner.Answer {
+	method, route, _ := strings.Cut(sig.Labels["route"], " ")
+	of := l.lookup(owner.Question{Service: sig.Service, Method: method, Route: route})
+	if sig.Owner == "" {
+		return of
+	}
+	return owner.Answer{Team: l.deps.Owners.Team(sig.Owner), Source: "owner of consumer " + sig.Labels["consumer"], Then: of.Team.Name}
+}
+
+// runbookSignal puts a signal into the terms by which runbooks match.
+func (s *Signal) runbookSignal() runbook.Signal {
+	_, route, _ := strings.Cut(s.Labels["route"], " ")
+	sig := runbook.Signal{Kind: string(s.Kind), Service: s.Service, Route: route, ErrorClass: s.ErrorClass, Severity: s.Severity.String()}
+	if s.Reach != nil {
+		sig.Reach = s.Reach.Name
+	}
+	return sig
+}
+
+// vars are what a runbook's steps may mention.
+func (s *Signal) vars(id string) map[string]string {
+	v := map[string]string{"service": s.Service, "slo": s.name(), "since": s.Since.UTC().Format(time.RFC3339), "alert": id}
+	maps.Copy(v, s.Labels)
+	if method, route, ok := strings.Cut(s.Labels["route"], " "); ok {
+		v["method"], v["route"] = method, route
+	}
+	if s.ErrorClass != "" {
+		v["error_class"] = s.ErrorClass
+	}
+	return v
 }
 
 // signalAlert makes the alert of a signal.
 func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, string) {
 	st := &t.Status
 	sig := st.Signal
-	method, route, _ := strings.Cut(sig.Labels["route"], " ")
-	q := owner.Question{Service: sig.Service, Method: method, Route: route}
-	answer := l.deps.Owners.Lookup(q, l.config.DefaultOwner)
-	found, _ := l.deps.Runbooks.Match(runbook.Signal{
-		Kind: string(sig.Kind), Service: sig.Service, Route: route, ErrorClass: sig.ErrorClass, Severity: sig.Severity.String(),
-	})
+	answer := l.signalOwner(sig)
+	found, _ := l.deps.Runbooks.Match(sig.runbookSignal())
 	var p page
 	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
 	rest := fmt.Sprintf(": %s since %s UTC", sig.Headline, sig.Since.UTC().Format("15:04"))
-	name := sig.Service
-	if name == "" {
-		name = "gatewatch"
-	}
-	p.lines = append(p.lines, shorten(tidy(head+name+rest), maxFirstLine))
+	p.lines = append(p.lines, shorten(tidy(head+cmp.Or(sig.Service, "gatewatch")+rest), maxFirstLine))
 	for _, line := range sig.Lines {
 		p.add(line.Name, "%s", tidy(line.Text))
 	}
-	vars := map[string]string{"service": name, "slo": sig.name(), "since": sig.Since.UTC().Format(time.RFC3339), "alert": st.ID}
-	maps.Copy(vars, sig.Labels)
-	if route != "" {
-		vars["method"], vars["route"] = method, route
-	}
-	if sig.ErrorClass != "" {
-		vars["error_class"] = sig.ErrorClass
-	}
+	vars := sig.vars(st.ID)
 	p.steps(found, vars)
 	p.runbook(found, l.config.runbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(answer))
 	if !complete.IsZero() {
 		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
 	}
-	p.add("Links", "`gatewatch-alert explain %s`", st.ID)
+	p.add("Links", "%s", strings.Join(l.config.links(st, nil), " · "))
 	labels := l.labels(*st, answer.Team.Name)
 	if info, ok := sig.Kind.Info(); ok {
 		labels["alertname"] = info.Name
 	}
 	maps.Copy(labels, sig.Labels)
 	a := annotations(p.text(), *st, found, l.config.runbookBase(), vars)
-	a["kind"] = string(sig.Kind)
+	facts := Facts{
+		Alert: st.ID, Kind: string(sig.Kind), Severity: sig.Severity.String(), Service: sig.Service, SLO: sig.name(), Group: st.Group, Reason: tidy(sig.Headline), Onset: sig.Since.UTC(),
+		CompleteUntil: known(complete), Reach: sig.Reach, Owner: ownerFacts(answer), Runbook: runbookFacts(found, l.config, vars), Details: sig.Evidence,
+	}
+	a["reason"], a["facts"] = tidy(sig.Headline), facts.json()
+	if sig.Reach != nil {
+		a["reach"] = sig.Reach.Name
+	}
 	if !complete.IsZero() {
 		a["complete_until"] = complete.UTC().Format(time.RFC3339)
 	}
-	evidence := map[string]any{"kind": sig.Kind, "reason": sig.Headline, "onset": sig.Since.UTC(), "facts": sig.Evidence, "owner": answer.Team.Name, "owner_reason": answer.Source, "runbook_reason": found.Reason, "runbook_others": found.Others}
-	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.external() + "/"}, answer.Team.Name, toJSON(evidence)
+	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.alertURL(st.ID)}, answer.Team.Name, a["facts"]
 }
 
 // endText is what people are told of an end.

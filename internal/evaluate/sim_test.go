@@ -150,11 +150,11 @@ func incidentsOfADay(begin time.Time) func(time.Time) slo.Count {
 }
 
 // changesOf returns the changes of a journal, in order.
-func changesOf(events []Event, begin time.Time) []change {
+func changesOf(events []Event, begin time.Time) []turn {
 	slices.SortStableFunc(events, func(a, b Event) int { return a.At.Compare(b.At) })
-	var list []change
+	var list []turn
 	for _, e := range events {
-		list = append(list, change{e.At.Sub(begin), e.From, e.Status.State, e.Status.Severity})
+		list = append(list, turn{e.At.Sub(begin), e.From, e.Status.State, e.Status.Severity})
 	}
 	return list
 }

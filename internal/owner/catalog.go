@@ -22,6 +22,7 @@ type Team struct {
 	OnCall string // URL of the rota
 	Chat   string // channel, such as #payments
 	Email  string
+	Hours  string // when they answer, such as Mon-Fri 9-17 Europe/Berlin
 }
 
 // A Question is what an owner is asked for.
@@ -38,6 +39,7 @@ type Question struct {
 type Answer struct {
 	Team   Team
 	Source string // such as "x-owner of POST /v1/charges (payments.openapi.yaml:12)"
+	Then   string // who comes after them; may be empty
 }
 
 // A claim says that an owner answers for something.
@@ -139,7 +141,7 @@ func (c *Catalog) Knows(name string) bool {
 // info.contact, else fallback.
 func (c *Catalog) Lookup(q Question, fallback string) Answer {
 	if q.Stated != "" {
-		return Answer{c.Team(q.Stated), "stated by the SLO"}
+		return Answer{Team: c.Team(q.Stated), Source: "stated by the SLO"}
 	}
 	if q.Route != "" {
 		for _, op := range []string{q.Method + " " + q.Route, " " + q.Route} {
@@ -159,12 +161,12 @@ func (c *Catalog) Lookup(q Question, fallback string) Answer {
 		return c.answer(claims[0])
 	}
 	if fallback != "" {
-		return Answer{c.Team(fallback), "default_owner"}
+		return Answer{Team: c.Team(fallback), Source: "default_owner"}
 	}
 	return Answer{}
 }
 
-func (c *Catalog) answer(cl claim) Answer { return Answer{c.known(cl.team), cl.source} }
+func (c *Catalog) answer(cl claim) Answer { return Answer{Team: c.known(cl.team), Source: cl.source} }
 
 // A Conflict is two files that name different owners for the same thing.
 type Conflict struct {

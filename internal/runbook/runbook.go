@@ -33,7 +33,9 @@ type Signal struct {
 	Tier       string // of the consumer concerned
 	Severity   string // page or ticket
 	Window     string // length of the long window, such as 1h
-	Reach      string // one_client, one_route, one_upstream, one_node, one_region, gateway or everyone
+	Reach      string // as package suspect names it: one_client, one_route, …, gateway or everyone
+	Change     string // kind of the change near the onset: deploy, gateway_config, flag, key_policy …
+	Traffic    string // surge or drop against the hour before
 }
 
 // A Match says which signals an entry is for: per field the values that fit. A
@@ -55,6 +57,8 @@ var fields = [...]struct {
 	{"severity", func(s *Signal) string { return s.Severity }},
 	{"window", func(s *Signal) string { return s.Window }},
 	{"reach", func(s *Signal) string { return s.Reach }},
+	{"change", func(s *Signal) string { return s.Change }},
+	{"traffic", func(s *Signal) string { return s.Traffic }},
 }
 
 // fits tells whether s fits m, and names the fields that m constrains.

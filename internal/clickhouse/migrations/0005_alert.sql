@@ -53,3 +53,15 @@ SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 CREATE OR REPLACE VIEW {{database}}.v_alert_event AS SELECT * FROM {{database}}.alert_event FINAL;
 
 CREATE OR REPLACE VIEW {{database}}.v_alert_note AS SELECT * FROM {{database}}.alert_note;
+
+-- The space on the servers' disks, as alert finds it every ten minutes: how fast
+-- they fill is not known otherwise.
+CREATE TABLE IF NOT EXISTS {{database}}.disk_space (
+    time  DateTime('UTC'),
+    host  LowCardinality(String),
+    disk  LowCardinality(String),
+    free  UInt64 COMMENT 'bytes',
+    total UInt64 COMMENT 'bytes'
+) ENGINE = ReplacingMergeTree
+ORDER BY (host, disk, time)
+TTL time + INTERVAL 30 DAY;

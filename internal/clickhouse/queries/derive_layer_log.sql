@@ -1,7 +1,7 @@
 INSERT INTO layer_1m (time, tenant, environment, service, route, layer, requests, measured, traces, errors, time_us_sum, time_hist, computed_at)
 SELECT
-    time, tenant, environment, service, route, part.1, sum(n), sumIf(n, part.2 != 65535), 0, sum(part.4), sum(part.3),
-    mapFilter((k, v) -> k != 65535, sumMap(map(part.2, n))), fromUnixTimestamp64Milli(@now, 'UTC')
+    time, tenant, environment, service, route, part.1 AS layer, sum(n) AS requests, sumIf(n, part.2 != 65535) AS measured, toInt64(0) AS traces, sum(part.4) AS errors, sum(part.3) AS time_us_sum,
+    mapFilter((k, v) -> k != 65535, sumMap(map(part.2, n))) AS time_hist, fromUnixTimestamp64Milli(@now, 'UTC')
 FROM (
     SELECT
         time, tenant, environment, service, route, n,
@@ -14,7 +14,7 @@ FROM (
             toInt64(countIf(responder = 'gateway' AND {{server_class}})) AS gateway_errors,
             toInt64(countIf(responder != 'gateway' AND {{server_class}})) AS upstream_errors
         FROM access_log
-        WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC')
+        WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC'){{only}}
         GROUP BY time, tenant, environment, service, route, gateway, upstream
     )
 )

@@ -19,7 +19,7 @@ WITH
         SELECT trace_id, toDateTime(toStartOfMinute(ts), 'UTC') AS time, tenant, environment, service, http_route AS route, weight, duration_us,
             toUnixTimestamp64Micro(ts) AS start, status = 'error' OR http_status >= 500 AS failed
         FROM span
-        WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC') AND kind = 'server'
+        WHERE ts >= toDateTime(@from, 'UTC') AND ts < toDateTime(@to, 'UTC') AND kind = 'server'{{only}}
     ),
     requests AS (
         SELECT s.time AS time, s.tenant AS tenant, s.environment AS environment, s.service AS service, s.route AS route, s.weight AS weight, s.failed AS failed,
@@ -36,9 +36,9 @@ WITH
         FROM served AS s LEFT JOIN calls AS c ON s.trace_id = c.trace_id AND s.service = c.service
     )
 SELECT
-    time, tenant, environment, service, route, part.1, toInt64(round(sum(weight))), toInt64(round(sumIf(weight, part.3))), toInt64(count()),
-    toInt64(round(sumIf(weight, part.4))), toInt64(round(sumIf(weight * part.2, part.3))),
-    mapApply((k, v) -> (k, toInt64(round(v))), sumMapIf(map({{part_bucket}}, toFloat64(weight)), part.3)), fromUnixTimestamp64Milli(@now, 'UTC')
+    time, tenant, environment, service, route, part.1 AS layer, toInt64(round(sum(weight))) AS requests, toInt64(round(sumIf(weight, part.3))) AS measured, toInt64(count()) AS traces,
+    toInt64(round(sumIf(weight, part.4))) AS errors, toInt64(round(sumIf(weight * part.2, part.3))) AS time_us_sum,
+    mapApply((k, v) -> (k, toInt64(round(v))), sumMapIf(map({{part_bucket}}, toFloat64(weight)), part.3)) AS time_hist, fromUnixTimestamp64Milli(@now, 'UTC')
 FROM (
     SELECT time, tenant, environment, service, route, weight,
         arrayJoin([
