@@ -66,6 +66,9 @@ type Config struct {
 	Settings map[string]any
 	// Speed is how many seconds of the data pass in one; 0: as many as can.
 	Speed float64
+	// Signals is how far apart looks for signals beyond objectives are, whole
+	// minutes. Default: one, as live.
+	Signals time.Duration
 	// Log receives what goes on, for people.
 	Log io.Writer
 }
@@ -106,18 +109,6 @@ func (c Config) topics() []map[string]any {
 	}
 }
 
-// forEver lists the retentions that are switched off: the past may be any.
-func forEver() map[string]any {
-	m := map[string]any{}
-	for _, name := range []string{
-		"access_log", "span", "dead_letter", "request_10s", "request_1m", "request_1h", "key_1m", "key_1h", "key_1d",
-		"dimension_1h", "layer_1m", "layer_1h", "unusual_1h", "usage_1d",
-	} {
-		m[name] = "0s"
-	}
-	return m
-}
-
 // batchAge closes ingest's batches soon after all that has arrived is read.
 const batchAge = "100ms"
 
@@ -125,7 +116,6 @@ func (r *Replay) start(ctx context.Context) error {
 	c := r.config
 	settings := map[string]any{
 		"ingest":    map[string]any{"any_event_time": true, "batch_age": batchAge},
-		"retention": forEver(),
 		"alert":     map[string]any{"slos": c.Objectives, "catalog": c.Catalog, "runbooks": map[string]any{"dir": c.Runbooks}},
 	}
 	overlay(settings, c.Settings)
@@ -142,6 +132,9 @@ func (r *Replay) start(ctx context.Context) error {
 	if err := stack.Run(ctx, "ingest"); err != nil {
 		return err
 	}
+	if err := keepAll(ctx, stack); err != nil {
+		return err
+	}
 	if r.receiver, err = newReceiver(c.Alertmanager); err != nil {
 		return err
 	}
@@ -152,6 +145,26 @@ func (r *Replay) start(ctx context.Context) error {
 		return err
 	}
 	return r.wire()
+}
+
+// keepAll lets no table forget: what a schema keeps for so many days counts from
+// today, and the past may be any.
+func keepAll(ctx context.Context, stack *devstack.Stack) error {
+	rows, err := stack.Store.Query(ctx, "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND create_table_query LIKE '%TTL%'")
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return err
+		}
+		if err := stack.Store.Exec(ctx, "ALTER TABLE "+name+" REMOVE TTL"); err != nil {
+			return fmt.Errorf("keep all rows of %s: %w", name, err)
+		}
+	}
+	return rows.Err()
 }
 
 // overlay puts further settings over others.
@@ -194,7 +207,7 @@ func (r *Replay) wire() error {
 	// Derived tables are told late rows by the ledger, which is written by the
 	// store's clock.
 	r.windows = &aggregate.Windows{Store: r.stack.Store, Derivations: derivations(), Now: time.Now, Log: log}
-	r.view = &view{Conn: r.stack.Store, now: func() time.Time { return r.now }, topic: TopicLog}
+	r.view = &view{Conn: r.stack.Store, now: func() time.Time { return r.now }, topic: TopicLog, every: r.config.Signals}
 	r.loop = evaluate.New(conf.Alert, evaluate.Deps{
 		Query: r.view, Journal: journal{r.stack.Store}, Send: r.receiver, Set: set, Owners: owners, Runbooks: books, Topics: []string{TopicLog},
 		Now: func() time.Time { return r.now }, Elapsed: func() time.Duration { return r.now.Sub(r.begun) },

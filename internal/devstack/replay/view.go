@@ -20,6 +20,7 @@ type view struct {
 	*clickhouse.Conn
 	now   func() time.Time
 	topic string
+	every time.Duration // between two looks for signals; 0: each minute
 
 	part   part
 	told   bool // of the part
@@ -40,6 +41,14 @@ const before = 15 * time.Minute
 // loaded begins with a new part.
 func (v *view) loaded(p part) {
 	v.part, v.told, v.cached = p, false, nil
+}
+
+// Signals implements evaluate.Querier. Minutes that are left out are not judged.
+func (v *view) Signals(ctx context.Context, at time.Time) (evaluate.Readings, error) {
+	if v.every > 0 && at.Unix()%int64(v.every/time.Second) != 0 {
+		return evaluate.Readings{At: at}, nil
+	}
+	return v.Conn.Signals(ctx, at)
 }
 
 // Watermarks implements evaluate.Querier.
