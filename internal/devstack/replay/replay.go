@@ -291,6 +291,9 @@ func (r *Replay) pass(ctx context.Context, p part, pace *pacer, receive func(Not
 // Stack returns what the replay runs on, to ask it more.
 func (r *Replay) Stack() *devstack.Stack { return r.stack }
 
+// Passed returns how much of the data's time has passed.
+func (r *Replay) Passed() time.Duration { return r.now.Sub(r.begun) }
+
 // Stop ends everything.
 func (r *Replay) Stop() error {
 	if r.feed != nil {
