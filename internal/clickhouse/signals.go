@@ -30,7 +30,7 @@ func (c *Conn) Signals(ctx context.Context, at time.Time) (evaluate.Readings, er
 	r := evaluate.Readings{At: at}
 	reads := []signalRead{
 		{[]alert.Kind{alert.TrafficLost, alert.TrafficDip, alert.UnusualTraffic}, c.readTraffic},
-		{[]alert.Kind{alert.ClientErrors}, c.readClientErrors},
+		{[]alert.Kind{alert.ClientErrors}, c.readErrors},
 		{[]alert.Kind{alert.Breaker}, c.readBreakers},
 		{[]alert.Kind{alert.ConsumerFailing}, c.readUsers},
 		{[]alert.Kind{alert.LoggingGap}, c.readSilent},
@@ -169,6 +169,14 @@ func (c *Conn) trafficMinutes(ctx context.Context, at time.Time) (map[[2]string]
 	return minutes, err
 }
 
+// readErrors reads client errors of services and of routes.
+func (c *Conn) readErrors(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	if err := c.readClientErrors(ctx, at, r); err != nil {
+		return err
+	}
+	return c.readRouteErrors(ctx, at, r)
+}
+
 // readClientErrors reads the classes of client errors at each service, and how
 // many consumers mostly end so.
 func (c *Conn) readClientErrors(ctx context.Context, at time.Time, r *evaluate.Readings) error {
@@ -246,14 +254,14 @@ func (c *Conn) readUsers(ctx context.Context, at time.Time, r *evaluate.Readings
 }
 
 func (c *Conn) readSilent(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `SELECT s.service, s.n, l.last FROM (
-			SELECT service, toInt64(count()) AS n FROM span
+	return c.each(ctx, `SELECT s.service, s.n, s.newest, l.last FROM (
+			SELECT service, toInt64(count()) AS n, toInt64(countIf(ts >= toDateTime(@at, 'UTC') - INTERVAL 3 MINUTE)) AS newest FROM span
 			WHERE kind = 'server' AND ts >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND ts < toDateTime(@at, 'UTC') GROUP BY service) AS s
 		INNER JOIN (SELECT service, max(time) AS last FROM request_1m
 			WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND time < toDateTime(@at, 'UTC') GROUP BY service) AS l ON l.service = s.service
-		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
+		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 3 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
 		var s evaluate.SilentService
-		if err := rows.Scan(&s.Service, &s.Spans, &s.Last); err != nil {
+		if err := rows.Scan(&s.Service, &s.Spans, &s.Newest, &s.Last); err != nil {
 			return err
 		}
 		r.Silent = append(r.Silent, s)

@@ -183,7 +183,7 @@ func (p *pageVerdict) suspects() {
 		got = append(got, where(s.Where))
 	}
 	right := func(name string) bool { return slices.Contains(p.want.Suspects, name) }
-	known := len(f.Classes) > 0 && right("error_class="+f.Classes[0].Name) || right("layer="+f.Layers.Verdict)
+	known := right("error_class="+p.got.Labels["error_class"]) || len(f.Classes) > 0 && right("error_class="+f.Classes[0].Name) || right("layer="+f.Layers.Verdict)
 	switch {
 	case len(p.want.Suspects) == 0:
 		p.first, p.top3 = len(got) == 0, len(got) == 0

@@ -298,7 +298,7 @@ func gatewaySilent(m *maker) {
 	g := &m.gateways[m.rng.IntN(len(m.gateways))]
 	all := m.rng.IntN(2) == 0
 	m.add(func(_ *rand.Rand, q *request, _ time.Duration) {
-		q.lost = q.service == m.v && (all || q.gateway == g)
+		q.lost = all && q.service == m.v || !all && q.gateway == g
 	})
 	if all {
 		m.note("no request of the service any more")
@@ -306,7 +306,10 @@ func gatewaySilent(m *maker) {
 		return
 	}
 	m.note("no request through node %s any more", g.name)
-	m.page(Page{Suspects: []string{"node=" + g.name}, Reach: []string{"one_node=" + g.name}, Regions: []string{g.region}, Runbooks: []string{"traffic-lost", "bad-node", "one-node"}})
+	m.page(Page{
+		Service: "gateway", Owner: "platform", Suspects: []string{"node=" + g.name}, Reach: []string{"one_node=" + g.name},
+		Regions: []string{g.region}, Runbooks: []string{"traffic-lost", "gateway-silent", "bad-node", "one-node"},
+	})
 }
 
 func lowTraffic(m *maker) {
