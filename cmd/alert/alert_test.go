@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/clickhouse/clickhousetest"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/evaluate"
 )
 
 const objective = `apiVersion: openslo/v1
@@ -198,6 +200,19 @@ func TestPagePath(t *testing.T) {
 	}
 	id, _ := annotations["alert_id"].(string)
 	explained(t, file, id, annotations)
+	links := regexp.MustCompile(`https?://\S+`).FindAllString(page, -1)
+	if len(links) < 3 {
+		t.Errorf("links %q", links)
+	}
+	for _, link := range links {
+		if code, text := get(t, link); code != http.StatusOK {
+			t.Errorf("link %s: status %d: %s", link, code, text)
+		}
+	}
+	var facts evaluate.Facts
+	if text, _ := annotations["facts"].(string); json.Unmarshal([]byte(text), &facts) != nil || facts.Reach.Name != "one_upstream" || facts.Suspects[0].Where["upstream"] != "pay-2" || facts.Runbook.Name != "upstream-timeout" {
+		t.Errorf("facts %+v", facts)
+	}
 	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
 		if code, text := get(t, "http://"+listen+path); code != http.StatusOK {
 			t.Errorf("%s: status %d: %s", path, code, text)

@@ -3,19 +3,38 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"gatewatch/internal/alert"
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/evaluate"
+	"gatewatch/internal/owner"
+	"gatewatch/internal/runbook"
 )
 
 func runExplain(ctx context.Context, env *daemon.Env, args []string) error {
-	fs := daemon.Flags(env, "explain", "shows an alert's history, its evidence and its page; of the newest alert if no id is given.", "gatewatch-alert explain 3f9a")
+	fs := daemon.Flags(env, "explain", `shows an alert's history, its evidence and its page; of the newest alert if no id is given.
+With --kind it asks nobody: it says which runbook and owner a signal would get that you describe.`,
+		"gatewatch-alert explain 3f9a\n  gatewatch-alert explain --kind slo_burn --service payments --error-class upstream_timeout --reach one_upstream --set upstream=pay-2")
 	file := configFlag(fs)
 	output := fs.String("o", "table", "table or json")
+	var sig runbook.Signal
+	invented(fs, &sig)
+	vars := map[string]string{}
+	fs.Func("set", "`name=value` that steps may mention, such as upstream=pay-2; may be repeated", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || !slices.Contains(runbook.Variables(), name) {
+			return fmt.Errorf("want one of %s, such as upstream=pay-2", strings.Join(runbook.Variables(), ", "))
+		}
+		vars[name] = value
+		return nil
+	})
 	if err := daemon.ParseFlags(fs, args); err != nil {
 		return err
 	}
@@ -28,6 +47,12 @@ func runExplain(ctx context.Context, env *daemon.Env, args []string) error {
 	k, err := load(*file, env.Getenv)
 	if err != nil {
 		return err
+	}
+	if sig != (runbook.Signal{}) {
+		if fs.NArg() > 0 {
+			return daemon.Usagef("give an id, or describe a signal, not both")
+		}
+		return k.explainInvented(env, sig, vars, *output)
 	}
 	store, err := openStore(ctx, k.config)
 	if err != nil {
@@ -44,6 +69,85 @@ func runExplain(ctx context.Context, env *daemon.Env, args []string) error {
 	if *output == "json" {
 		return explainJSON(env, events)
 	}
+	return explainText(env.Stdout, events)
+}
+
+// invented adds a flag for each field by which runbooks match.
+func invented(fs *flag.FlagSet, sig *runbook.Signal) {
+	for _, f := range []struct {
+		name, usage string
+		to          *string
+	}{
+		{"kind", "`kind` of signal: " + strings.Join(kinds(), ", "), &sig.Kind},
+		{"service", "`service` that it is about", &sig.Service},
+		{"route", "`route` template", &sig.Route},
+		{"error-class", "`class` that most failures have, such as upstream_timeout", &sig.ErrorClass},
+		{"responder", "who answered: `gateway`, upstream, client or unknown", &sig.Responder},
+		{"layer", "`layer` that time or errors are in", &sig.Layer},
+		{"tier", "`tier` of the objective", &sig.Tier},
+		{"severity", "`severity`: page or ticket", &sig.Severity},
+		{"window", "long `window` that burns, such as 1h", &sig.Window},
+		{"reach", "how far it goes, such as `one_upstream`", &sig.Reach},
+		{"change", "kind of `change` near the onset, such as deploy", &sig.Change},
+		{"traffic", "`surge` or drop against the hour before", &sig.Traffic},
+	} {
+		fs.StringVar(f.to, f.name, "", f.usage)
+	}
+}
+
+// explainInvented says what a described signal would get.
+func (k *knowledge) explainInvented(env *daemon.Env, sig runbook.Signal, vars map[string]string, output string) error {
+	known := k.values()
+	for _, f := range []struct{ field, value string }{{"kind", sig.Kind}, {"error_class", sig.ErrorClass}, {"reach", sig.Reach}, {"responder", sig.Responder}, {"layer", sig.Layer}, {"severity", sig.Severity}, {"traffic", sig.Traffic}} {
+		if f.value != "" && !slices.Contains(known[f.field], f.value) {
+			return daemon.Usagef("--%s %q: want one of %s", strings.ReplaceAll(f.field, "_", "-"), f.value, strings.Join(known[f.field], ", "))
+		}
+	}
+	found, ok := k.runbooks.Match(sig)
+	if !ok {
+		return daemon.No(fmt.Errorf("no runbook fits, and there is none without match for everything"))
+	}
+	method, route, both := strings.Cut(sig.Route, " ")
+	if !both {
+		method, route = "", sig.Route
+	}
+	who := k.owners.Lookup(owner.Question{Service: sig.Service, Method: method, Route: route}, k.config.Alert.DefaultOwner)
+	for name, value := range map[string]string{"service": sig.Service, "route": sig.Route, "error_class": sig.ErrorClass} {
+		if vars[name] == "" {
+			vars[name] = value
+		}
+	}
+	link := found.Link(k.config.Alert.RunbookBase(), vars)
+	if output == "json" {
+		return writeJSON(env.Stdout, map[string]any{
+			"schema": "gatewatch/explain-signal/v1", "owner": who.Team.Name, "owner_reason": who.Source,
+			"runbook": evaluate.RunbookFacts{Name: found.Runbook.Name, Section: found.Section.Title, Reason: found.Reason, URL: link, Steps: found.Steps(vars), Others: found.Others},
+		})
+	}
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("Runbook", "%s § %s: %s", found.Runbook.Name, found.Section.Title, found.Reason)
+	line("", "%s", link)
+	thenOthers(&b, found.Others)
+	for i, s := range found.Steps(vars) {
+		line(map[bool]string{true: "DO NOW"}[i == 0], "%d %s", i+1, s)
+	}
+	line("Owner", "%s: %s", who.Team.Name, who.Source)
+	_, err := io.WriteString(env.Stdout, b.String())
+	return err
+}
+
+// thenOthers lists the runbooks that come after the chosen one.
+func thenOthers(b *strings.Builder, others []runbook.Other) {
+	for i, o := range others {
+		fmt.Fprintf(b, "%-9s%s: %s\n", map[bool]string{true: "Then"}[i == 0], o.Name, o.Reason)
+	}
+}
+
+// explainText writes an alert's history, why it is as it is, and its last page.
+func explainText(w io.Writer, events []clickhouse.AlertEvent) error {
 	var rows [][]string
 	for _, e := range events {
 		sent := "not sent"
@@ -55,7 +159,7 @@ func runExplain(ctx context.Context, env *daemon.Env, args []string) error {
 		}
 		rows = append(rows, []string{e.At.UTC().Format(time.RFC3339), e.ID, e.SLO, e.Severity, e.From + " → " + e.To, e.Owner, sent})
 	}
-	if err := daemon.WriteTable(env.Stdout, false, []string{"TICK", "ALERT", "SLO", "SEVERITY", "CHANGE", "OWNER", "NOTIFICATION"}, rows); err != nil {
+	if err := daemon.WriteTable(w, false, []string{"TICK", "ALERT", "SLO", "SEVERITY", "CHANGE", "OWNER", "NOTIFICATION"}, rows); err != nil {
 		return err
 	}
 	last := events[len(events)-1]
@@ -69,40 +173,33 @@ func runExplain(ctx context.Context, env *daemon.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(env.Stdout, "\n%s\n%s\n", why, last.Annotations["page"])
+	_, err = fmt.Fprintf(w, "\n%s\n%s\n", why, last.Annotations["page"])
 	return err
 }
 
 // reasons says why an alert was raised and why its owner and runbook were chosen.
 func reasons(e clickhouse.AlertEvent) (string, error) {
-	var f struct {
-		Reason, Owner string
-		OwnerReason   string                          `json:"owner_reason"`
-		RunbookReason string                          `json:"runbook_reason"`
-		Others        []struct{ Name, Reason string } `json:"runbook_others"`
-	}
+	var f evaluate.Facts
 	if err := json.Unmarshal([]byte(e.Evidence), &f); err != nil {
 		return "", fmt.Errorf("read the evidence of alert %s: %w", e.ID, err)
 	}
 	var b strings.Builder
-	add := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-9s%s\n", name, fmt.Sprintf(format, args...))
-	}
-	if f.Reason != "" {
-		add("Raised", "%s", f.Reason)
-	}
-	if f.OwnerReason != "" {
-		add("Owner", "%s: %s", f.Owner, f.OwnerReason)
-	}
-	if book := e.Annotations["runbook"]; book != "" {
-		add("Runbook", "%s: %s", book, e.Annotations["runbook_reason"])
-	}
-	for i, o := range f.Others {
-		name := ""
-		if i == 0 {
-			name = "Then"
+	add := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "%-9s%s\n", name, text)
 		}
-		add(name, "%s: %s", o.Name, o.Reason)
+	}
+	add("Raised", f.Reason)
+	add("Suspects", f.Sentence)
+	if f.Layers != nil {
+		add("Layers", f.Layers.Why)
+	}
+	if f.Owner.Name != "" {
+		add("Owner", f.Owner.Name+": "+f.Owner.Source)
+	}
+	if r := f.Runbook; r != nil {
+		add("Runbook", fmt.Sprintf("%s § %s: %s", r.Name, r.Section, r.Reason))
+		thenOthers(&b, r.Others)
 	}
 	return b.String(), nil
 }
@@ -119,19 +216,25 @@ func explainJSON(env *daemon.Env, events []clickhouse.AlertEvent) error {
 		To          string            `json:"to"`
 		SentAt      *time.Time        `json:"sent_at,omitempty"`
 		SendError   string            `json:"send_error,omitempty"`
-		Annotations map[string]string `json:"annotations"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"` // as they were sent
 		Evidence    json.RawMessage   `json:"evidence"`
 	}
 	list := make([]change, 0, len(events))
 	for _, e := range events {
-		c := change{e.At.UTC(), e.ID, e.SLO, e.Service, e.Owner, e.Severity, e.From, e.To, nil, e.Err, e.Annotations, json.RawMessage(e.Evidence)}
+		c := change{e.At.UTC(), e.ID, e.SLO, e.Service, e.Owner, e.Severity, e.From, e.To, nil, e.Err, e.Labels, e.Annotations, json.RawMessage(e.Evidence)}
 		if e.SentAt.Unix() > 0 {
 			at := e.SentAt.UTC()
 			c.SentAt = &at
 		}
 		list = append(list, c)
 	}
-	enc := json.NewEncoder(env.Stdout)
+	return writeJSON(env.Stdout, map[string]any{"schema": "gatewatch/explain/v1", "changes": list})
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(map[string]any{"schema": "gatewatch/explain/v1", "changes": list})
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }

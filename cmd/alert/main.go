@@ -34,7 +34,9 @@ func run(ctx context.Context, env *daemon.Env, args []string) int {
 			{Name: "import", Summary: "convert objectives of Sloth and Pyrra", Run: runImport},
 			{Name: "incidents", Summary: "list the alerts that were raised, one's timeline, notes, and what they were worth", Run: runIncidents},
 			{Name: "test", Summary: "send a test page and say who receives it", Run: runTest},
-			{Name: "explain", Summary: "show an alert's history, its evidence and its page", Run: runExplain},
+			{Name: "explain", Summary: "show an alert's history, its evidence and its page, or what a described signal would get", Run: runExplain},
+			{Name: "runbooks", Summary: "show which runbook each signal of each service gets, and the coverage", Run: runRunbooks},
+			{Name: "owners", Summary: "show who answers for each service and route, and the coverage", Run: runOwners},
 		},
 	}
 	return app.Main(ctx, env, args)

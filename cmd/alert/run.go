@@ -61,6 +61,7 @@ func runRun(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	admin := daemon.NewAdmin(c.Alert.Listen, *pprof, reg, log, checks...)
 	admin.Handle("GET /runbooks/{name}", serveRunbooks(k.runbooks))
+	admin.Handle("GET /alerts/{id}", serveAlert(store))
 	if err := admin.Listen(); err != nil {
 		return err
 	}
@@ -112,8 +113,34 @@ func serveRunbooks(set *runbook.Set) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
+		if book, _ := set.Find(r.PathValue("name")); vars["v"] != "" && vars["v"] != book.Version {
+			text = append([]byte("(This text has changed since the alert that leads here.)\n\n"), text...)
+		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+	})
+}
+
+// serveAlert shows what was sent of an alert and why, for the links of pages.
+func serveAlert(store *clickhouse.Conn) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		events, err := store.AlertEvents(r.Context(), r.PathValue("id"))
+		if err != nil {
+			http.Error(w, "alerts can't be read from ClickHouse", http.StatusBadGateway)
+			return
+		}
+		if len(events) == 0 {
+			http.NotFound(w, r)
+			return
+		}
+		var text bytes.Buffer
+		if err := explainText(&text, events); err != nil {
+			http.Error(w, "what is kept of the alert can't be read", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(text.Bytes()) // whoever asked has gone
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/ingest"
+	"gatewatch/internal/layer"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
@@ -92,6 +93,9 @@ func (k *knowledge) faults() error {
 			errs = append(errs, fmt.Errorf("%s has no runbook: write one that matches kind %s, or one without match for everything", where, signal(s).Kind))
 		}
 	}
+	for _, u := range k.owners.UnknownTeams() {
+		errs = append(errs, fmt.Errorf("%s: describe it, or correct the name", u))
+	}
 	return errors.Join(errs...)
 }
 
@@ -102,18 +106,23 @@ func (k *knowledge) runbookFaults(now time.Time) error {
 	if c.Runbooks.Dir == "" {
 		return nil
 	}
-	var classes []string
-	for _, e := range accesslog.ErrorClasses() {
-		classes = append(classes, e.String())
-	}
-	known := runbook.Known{Today: now, Values: map[string][]string{
-		"kind": kinds(), "error_class": classes, "severity": {"page", "ticket"},
-		"reach": suspect.Reaches(), "responder": {"gateway", "upstream", "client", "unknown"}, "layer": {"gateway", "service", "database", "external"},
-	}}
+	known := runbook.Known{Today: now, Values: k.values()}
 	if c.Catalog != "" {
 		known.Owner = func(name string) bool { return name == c.DefaultOwner || k.owners.Knows(name) }
 	}
 	return inFolder(c.Runbooks.Dir, errors.Join(k.runbooks.Check(known)...))
+}
+
+// values are what the fields can have by which runbooks match.
+func (k *knowledge) values() map[string][]string {
+	var classes []string
+	for _, e := range accesslog.ErrorClasses() {
+		classes = append(classes, e.String())
+	}
+	return map[string][]string{
+		"kind": kinds(), "error_class": classes, "severity": {"page", "ticket"}, "traffic": {"surge", "drop"},
+		"reach": suspect.Reaches(), "responder": {"gateway", "upstream", "client", "unknown"}, "layer": layer.Names(),
+	}
 }
 
 // kinds returns the names of all kinds of signal.

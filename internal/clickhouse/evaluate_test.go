@@ -154,7 +154,7 @@ func TestEvidence(t *testing.T) {
 	}
 	ev.Cells, ev.LayersNow, ev.LayersBefore = nil, nil, nil
 	want := evaluate.Evidence{
-		Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}, From: end.Add(-7 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
+		Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}, BeforeMinutes: 60, From: end.Add(-7 * time.Minute), To: end, Consumers: 7, ActiveConsumers: 7,
 		Classes: []evaluate.Portion{{Name: "upstream_timeout", Share: 1}}, Responders: []evaluate.Portion{{Name: "upstream", Share: 1}}, Stated: 1,
 		FirstSeen: []evaluate.FirstSeen{{Dimension: "version", Value: "v2", At: end.Add(-15*time.Minute + time.Second - time.Millisecond)}},
 		Plans:     []evaluate.PlanHit{{Name: "gold", Affected: 7, Active: 7}}, Services: []evaluate.ServiceCount{{Name: "payments", Now: slo.Count{Valid: 378, Bad: 210}, Before: slo.Count{Valid: 3240}}},
@@ -372,11 +372,11 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"client-errors":  "shop error_class=client_auth: client_auth for 8 of 8 consumers (80.0 % of requests, usual 0 %)",
-		"breaker-open":   "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
-		"logging-gap":    "mute: traces come, the access log does not",
-		"dead-letters":   "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
-		"version-sunset": "shop route=GET /v1/cart: 1 keys still call GET /v1/cart, which ended on 2020-01-31",
+		"client-errors":     "shop error_class=client_auth: client_auth for 8 of 8 consumers (80.0 % of requests, usual 0 %)",
+		"breaker-open":      "pay route=POST /v1/pay: circuit breaker open for POST /v1/pay",
+		"logging-gap":       "mute: traces come, the access log does not",
+		"dead-letters":      "gatewatch topic=logs: 5.0 % of topic logs can't be read: json",
+		"version-sunset":    "shop route=GET /v1/cart: 1 keys still call GET /v1/cart, which ended on 2020-01-31",
 		"retention-at-risk": "gatewatch topic=logs: Kafka deletes messages of topic logs unread in 3 m",
 	} {
 		if got[name] != want {

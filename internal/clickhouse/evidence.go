@@ -163,6 +163,9 @@ func (e *evidenceReader) before(ctx context.Context) error {
 		}
 		for _, p := range points {
 			w.sum.Valid, w.sum.Bad = w.sum.Valid+p.Valid, w.sum.Bad+p.Bad
+			if w.sum == &e.ev.Before && p.Valid > 0 {
+				e.ev.BeforeMinutes++
+			}
 		}
 	}
 	return e.past(ctx)

@@ -15,6 +15,7 @@ type Evidence struct {
 	From, To time.Time // what Now counts: the newest part of the failure
 	// Before is the hour before the onset, WeekAgo the same clock time as Now a week earlier.
 	Now, Before, WeekAgo slo.Count
+	BeforeMinutes        int // of that hour that have requests
 
 	Consumers       int64 // that had a bad request
 	ActiveConsumers int64

@@ -260,7 +260,7 @@ func runbookFacts(found runbook.Found, c Config, vars map[string]string) *Runboo
 	if found.Runbook == nil {
 		return nil
 	}
-	return &RunbookFacts{found.Runbook.Name, found.Section.Title, found.Reason, link(found, c.runbookBase(), vars), found.Steps(vars), found.Others}
+	return &RunbookFacts{found.Runbook.Name, found.Section.Title, found.Reason, link(found, c.RunbookBase(), vars), found.Steps(vars), found.Others}
 }
 
 // told is the order in which a page tells of layers.
@@ -273,7 +273,9 @@ func (f *finding) layerFacts() *LayerFacts {
 	}
 	x := &LayerFacts{Verdict: f.layer(), Why: f.verdict.Why, Layers: []LayerTime{}}
 	inside := slices.Clone(f.verdict.Changes)
-	slices.SortStableFunc(inside, func(a, b layer.Change) int { return cmp.Compare(slices.Index(told, a.Layer), slices.Index(told, b.Layer)) })
+	slices.SortStableFunc(inside, func(a, b layer.Change) int {
+		return cmp.Compare(slices.Index(told, a.Layer), slices.Index(told, b.Layer))
+	})
 	for _, c := range inside {
 		now, ok := c.Now.P95()
 		before, ok2 := c.Before.P95()

@@ -269,7 +269,7 @@ func (l *Loop) labels(st Status, team string) map[string]string {
 func (l *Loop) alert(f *finding) (Alert, string) {
 	st := f.status
 	facts := f.facts(l.config)
-	a := annotations(f.text(l.config), st, f.runbook, l.config.runbookBase(), f.vars())
+	a := annotations(f.text(l.config), st, f.runbook, l.config.RunbookBase(), f.vars())
 	a["reason"], a["reach"], a["complete_until"] = st.Reason, tidy(f.reach.String()), f.complete.UTC().Format(time.RFC3339)
 	if facts.Sentence != "" {
 		a["suspects"] = facts.Sentence

@@ -21,6 +21,7 @@ const (
 	shrinkHit  = 50   // requests by which a value's past is drawn to that of all
 	surge      = 2.0  // times the requests of the hour before
 	minSurge   = 100  // requests
+	minMinutes = 10   // of the hour before that a comparison needs
 	dropped    = 0.5  // part of the requests of the hour before
 	confidence = 1.6449
 )
@@ -60,22 +61,30 @@ func worst(list []Hit) []Hit {
 	return list[:min(maxHits, len(list))]
 }
 
-// traffic says how many requests there are against the hour before: surge, drop
-// or nothing.
+// traffic says how many requests there are against the hour before, and against a
+// week ago where that is known: surge, drop or nothing.
 func (f *finding) traffic() string {
-	ev := &f.evidence
-	minutes := ev.To.Sub(ev.From).Minutes()
-	if minutes <= 0 || ev.Before.Valid == 0 {
+	times, ok := f.times()
+	switch week := f.evidence.WeekAgo.Valid; {
+	case !ok:
 		return ""
-	}
-	usual := float64(ev.Before.Valid) / 60 * minutes
-	switch now := float64(ev.Now.Valid); {
-	case now >= minSurge && now >= surge*usual:
+	case f.evidence.Now.Valid >= minSurge && times >= surge && float64(f.evidence.Now.Valid) >= surge*float64(week):
 		return "surge"
-	case usual >= minSurge && now <= dropped*usual:
+	case float64(f.evidence.Now.Valid) >= dropped*minSurge && times <= dropped:
 		return "drop"
 	}
 	return ""
+}
+
+// times is how many times as many requests a minute there are as in the hour
+// before, in its minutes that had any; false where these are too few to tell.
+func (f *finding) times() (float64, bool) {
+	ev := &f.evidence
+	minutes := ev.To.Sub(ev.From).Minutes()
+	if minutes <= 0 || ev.BeforeMinutes < minMinutes || ev.Before.Valid == 0 {
+		return 0, false
+	}
+	return float64(ev.Now.Valid) / minutes / (float64(ev.Before.Valid) / float64(ev.BeforeMinutes)), true
 }
 
 // changes are what was changed near the onset, and versions that came: what is

@@ -77,7 +77,7 @@ func (f *finding) text(c Config) string {
 	f.suspected(&p)
 	vars := f.vars()
 	p.steps(f.runbook, vars)
-	p.runbook(f.runbook, c.runbookBase(), vars)
+	p.runbook(f.runbook, c.RunbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(f.owner))
 	if f.consumer.Team.Name != "" {
 		p.add("", "%s is %s's", clean(strings.TrimPrefix(f.consumer.Source, "owner of ")), ownerLine(owner.Answer{Team: f.consumer.Team}))
@@ -108,8 +108,8 @@ func (c Config) links(st *Status, traces []string) []string {
 func (f *finding) impact() string {
 	ev := &f.evidence
 	text := fmt.Sprintf("%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
-	if f.traffic() == "surge" {
-		text += fmt.Sprintf(", %.1f times as many as in the hour before", float64(ev.Now.Valid)/ev.To.Sub(ev.From).Hours()/float64(ev.Before.Valid))
+	if times, _ := f.times(); f.traffic() == "surge" {
+		text += fmt.Sprintf(", %.1f times as many as in the hour before", times)
 	}
 	if ev.ActiveConsumers > 0 {
 		text += fmt.Sprintf(" · %s of %s consumers", thousands(ev.Consumers), thousands(ev.ActiveConsumers))
@@ -472,8 +472,8 @@ func (c Config) external() string {
 	return "http://" + c.Listen
 }
 
-// runbookBase begins links to runbooks.
-func (c Config) runbookBase() string {
+// RunbookBase begins links to runbooks.
+func (c Config) RunbookBase() string {
 	if c.Runbooks.BaseURL != "" {
 		return strings.TrimRight(c.Runbooks.BaseURL, "/")
 	}

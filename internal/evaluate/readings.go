@@ -93,7 +93,7 @@ type ConsumerPeriod struct {
 // VersionUse is who still calls a version, or an operation where Version is empty.
 type VersionUse struct {
 	Service, Version, Route string
-	Keys, Requests   int64 // in the last 7 days
+	Keys, Requests          int64 // in the last 7 days
 }
 
 // DeprecatedUse is who still calls what is declared to end.
@@ -135,6 +135,6 @@ type TopicState struct {
 	Lag            int64
 	AtRisk         bool          // Kafka will delete messages unread
 	Retention      time.Duration // of the topic
-	Messages, Dead int64 // in the last ten minutes
+	Messages, Dead int64         // in the last ten minutes
 	Reason         string
 }

@@ -254,7 +254,7 @@ func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, st
 	}
 	vars := sig.vars(st.ID)
 	p.steps(found, vars)
-	p.runbook(found, l.config.runbookBase(), vars)
+	p.runbook(found, l.config.RunbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(answer))
 	if !complete.IsZero() {
 		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
@@ -265,7 +265,7 @@ func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, st
 		labels["alertname"] = info.Name
 	}
 	maps.Copy(labels, sig.Labels)
-	a := annotations(p.text(), *st, found, l.config.runbookBase(), vars)
+	a := annotations(p.text(), *st, found, l.config.RunbookBase(), vars)
 	facts := Facts{
 		Alert: st.ID, Kind: string(sig.Kind), Severity: sig.Severity.String(), Service: sig.Service, SLO: sig.name(), Group: st.Group, Reason: tidy(sig.Headline), Onset: sig.Since.UTC(),
 		CompleteUntil: known(complete), Reach: sig.Reach, Owner: ownerFacts(answer), Runbook: runbookFacts(found, l.config, vars), Details: sig.Evidence,

@@ -1,6 +1,7 @@
 // Package owner says who answers for a service or a route. It reads what teams
 // keep anyway: Backstage entities (spec.owner, and groups and users with their
-// contacts), OpenAPI documents (x-owner or x-team, info.contact) and CODEOWNERS.
+// contacts), OpenAPI documents (x-owner or x-team, info.contact), CODEOWNERS, and
+// files of gatewatch's own.
 package owner
 
 import (
@@ -25,6 +26,20 @@ type Team struct {
 	Hours  string // when they answer, such as Mon-Fri 9-17 Europe/Berlin
 }
 
+// Contacts are the ways to reach a team, the most urgent first.
+func (t Team) Contacts() []string {
+	var list []string
+	for _, s := range []string{t.OnCall, t.Chat, t.Email} {
+		if s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Reachable reports whether anything says how to reach the team.
+func (t Team) Reachable() bool { return len(t.Contacts()) > 0 }
+
 // A Question is what an owner is asked for.
 type Question struct {
 	// Stated is the owner that the SLO names in its annotation gatewatch/owner; it wins.
@@ -42,6 +57,12 @@ type Answer struct {
 	Then   string // who comes after them; may be empty
 }
 
+// byDefault is the source of who answers because nobody else does.
+const byDefault = "default_owner"
+
+// Owned reports whether somebody was named as the owner, not only the default.
+func (a Answer) Owned() bool { return a.Team.Name != "" && a.Source != byDefault }
+
 // A claim says that an owner answers for something.
 type claim struct {
 	rank   rank
@@ -53,7 +74,8 @@ type claim struct {
 type rank uint8
 
 const (
-	rankOperation rank = iota // x-owner of an OpenAPI operation or path
+	rankOwn       rank = iota // a file of gatewatch's own
+	rankOperation             // x-owner of an OpenAPI operation or path
 	rankDocument              // x-owner of an OpenAPI document
 	rankComponent             // spec.owner of a Backstage Component
 	rankAPI                   // spec.owner of a Backstage API
@@ -63,7 +85,8 @@ const (
 
 // A Catalog is what a folder of ownership files says.
 type Catalog struct {
-	teams      map[string]Team
+	teams      map[string]Team    // of Backstage
+	own        map[string]Team    // of files of gatewatch's own
 	operations map[string][]claim // service + "\x00" + "METHOD template", or method empty for a path
 	services   map[string][]claim // all but operations and CODEOWNERS
 	codeowners []codeownerRule
@@ -72,7 +95,7 @@ type Catalog struct {
 // Load reads all *.yaml, *.yml and *.json files of fsys and its CODEOWNERS. Its
 // error joins all faults, each with file and line.
 func Load(fsys fs.FS) (*Catalog, error) {
-	c := &Catalog{teams: map[string]Team{}, operations: map[string][]claim{}, services: map[string][]claim{}}
+	c := &Catalog{teams: map[string]Team{}, own: map[string]Team{}, operations: map[string][]claim{}, services: map[string][]claim{}}
 	var faults []error
 	err := fs.WalkDir(fsys, ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -107,12 +130,14 @@ func Load(fsys fs.FS) (*Catalog, error) {
 // Team returns what is known about the team of that name, at least its name.
 func (c *Catalog) Team(name string) Team { return c.known(Team{Name: name}) }
 
-// known completes a team by what its Backstage entity says, which wins.
+// known completes a team by what files of gatewatch's own say, which win, and
+// its Backstage entity.
 func (c *Catalog) known(t Team) Team {
 	t.Name = teamName(t.Name)
-	k := c.teams[t.Name]
-	t.Title, t.OnCall = cmp.Or(k.Title, t.Title), cmp.Or(k.OnCall, t.OnCall)
-	t.Chat, t.Email = cmp.Or(k.Chat, t.Chat), cmp.Or(k.Email, t.Email)
+	k, o := c.teams[t.Name], c.own[t.Name]
+	t.Title, t.OnCall = cmp.Or(o.Title, k.Title, t.Title), cmp.Or(o.OnCall, k.OnCall, t.OnCall)
+	t.Chat, t.Email = cmp.Or(o.Chat, k.Chat, t.Chat), cmp.Or(o.Email, k.Email, t.Email)
+	t.Hours = cmp.Or(o.Hours, k.Hours, t.Hours)
 	if t.Email == "" && strings.Contains(t.Name, "@") {
 		t.Email = t.Name // CODEOWNERS may name an address
 	}
@@ -122,7 +147,8 @@ func (c *Catalog) known(t Team) Team {
 // Knows tells whether any file speaks of that team or person.
 func (c *Catalog) Knows(name string) bool {
 	name = teamName(name)
-	if _, ok := c.teams[name]; ok {
+	_, group := c.teams[name]
+	if _, own := c.own[name]; own || group {
 		return true
 	}
 	for _, m := range []map[string][]claim{c.operations, c.services} {
@@ -135,7 +161,8 @@ func (c *Catalog) Knows(name string) bool {
 	return slices.ContainsFunc(c.codeowners, func(r codeownerRule) bool { return r.owner != "" && teamName(r.owner) == name })
 }
 
-// Lookup returns the owner: the one that the SLO states, else the OpenAPI
+// Lookup returns the owner: the one that the SLO states, else that of a file of
+// gatewatch's own, else the OpenAPI
 // operation's, path's or document's x-owner, else the Backstage component's or
 // API's owner, else CODEOWNERS (services/NAME), else the OpenAPI document's
 // info.contact, else fallback.
@@ -161,12 +188,36 @@ func (c *Catalog) Lookup(q Question, fallback string) Answer {
 		return c.answer(claims[0])
 	}
 	if fallback != "" {
-		return Answer{Team: c.Team(fallback), Source: "default_owner"}
+		return Answer{Team: c.Team(fallback), Source: byDefault}
 	}
 	return Answer{}
 }
 
 func (c *Catalog) answer(cl claim) Answer { return Answer{Team: c.known(cl.team), Source: cl.source} }
+
+// Services returns the services that any file but CODEOWNERS speaks of, sorted.
+func (c *Catalog) Services() []string {
+	names := map[string]bool{}
+	for s := range c.services {
+		names[s] = true
+	}
+	for key := range c.operations {
+		service, _, _ := strings.Cut(key, "\x00")
+		names[service] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Operations returns the "METHOD template" of a service that have an owner of their own.
+func (c *Catalog) Operations(service string) []string {
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(c.operations)) {
+		if s, op, _ := strings.Cut(key, "\x00"); s == service && !strings.HasPrefix(op, " ") {
+			list = append(list, op)
+		}
+	}
+	return list
+}
 
 // A Conflict is two files that name different owners for the same thing.
 type Conflict struct {
@@ -213,6 +264,8 @@ var parameter = regexp.MustCompile(`\{[^}/]*\}`)
 func operationKey(service, op string) string {
 	return service + "\x00" + parameter.ReplaceAllString(op, "{}")
 }
+
+func sortedKeys(m map[string][]claim) []string { return slices.Sorted(maps.Keys(m)) }
 
 // teamName takes Backstage's and CODEOWNERS' decorations off a name.
 func teamName(s string) string {

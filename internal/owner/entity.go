@@ -49,8 +49,15 @@ func (c *Catalog) readYAML(file string, data []byte) error {
 		}
 		var kind struct {
 			APIVersion string `yaml:"apiVersion"`
+			Kind       string `yaml:"kind"`
 			OpenAPI    string `yaml:"openapi"`
 			Swagger    string `yaml:"swagger"`
+		}
+		if node.Decode(&kind) == nil && kind.APIVersion == "gatewatch/v1" && kind.Kind == "Owners" {
+			if err := c.readOwn(file, &node); err != nil {
+				return err
+			}
+			continue
 		}
 		isOurs := node.Decode(&kind) == nil && (kind.OpenAPI != "" || kind.Swagger != "" || strings.HasPrefix(kind.APIVersion, "backstage.io/"))
 		if !isOurs {
@@ -81,7 +88,7 @@ func (w where) at(line int) string { return fmt.Sprintf("%s:%d", w.file, w.above
 
 // readBackstage takes a Component's or API's owner, an API's definition where it
 // is OpenAPI, and a Group's or User's contacts: its profile and the annotations
-// gatewatch/on-call and gatewatch/chat.
+// gatewatch/on-call, gatewatch/chat and gatewatch/hours.
 func (c *Catalog) readBackstage(file string, e *entity) error {
 	if e.Metadata.Name == "" {
 		return fmt.Errorf("%s: a %s has no metadata.name", file, e.Kind)
@@ -93,7 +100,7 @@ func (c *Catalog) readBackstage(file string, e *entity) error {
 		}
 		c.teams[e.Metadata.Name] = Team{
 			Name: e.Metadata.Name, Title: e.Spec.Profile.DisplayName, Email: e.Spec.Profile.Email,
-			OnCall: e.Metadata.Annotations["gatewatch/on-call"], Chat: e.Metadata.Annotations["gatewatch/chat"],
+			OnCall: e.Metadata.Annotations["gatewatch/on-call"], Chat: e.Metadata.Annotations["gatewatch/chat"], Hours: e.Metadata.Annotations["gatewatch/hours"],
 		}
 	case "Component", "API":
 		return c.readOwned(file, e)

@@ -36,7 +36,7 @@ type document struct {
 	Paths map[string]yaml.Node `yaml:"paths"`
 }
 
-// ownerFields name an owner: a word, or name (or team), email, chat and on-call.
+// ownerFields name an owner: a word, or name (or team), email, chat, on-call and hours.
 type ownerFields struct {
 	Owner yaml.Node `yaml:"x-owner"`
 	Team  yaml.Node `yaml:"x-team"`
@@ -60,11 +60,12 @@ func (f *ownerFields) stated(w where) (t Team, field string, line int, err error
 				Email  string `yaml:"email"`
 				Chat   string `yaml:"chat"`
 				OnCall string `yaml:"on-call"`
+				Hours  string `yaml:"hours"`
 			}
 			if err := c.node.Decode(&m); err != nil {
-				return Team{}, "", 0, fmt.Errorf("%s: %s: want a name, or a map of name, email, chat and on-call", w.at(c.node.Line), c.field)
+				return Team{}, "", 0, fmt.Errorf("%s: %s: want a name, or a map of name, email, chat, on-call and hours", w.at(c.node.Line), c.field)
 			}
-			t = Team{Name: cmp.Or(m.Name, m.Team), Email: m.Email, Chat: m.Chat, OnCall: m.OnCall}
+			t = Team{Name: cmp.Or(m.Name, m.Team), Email: m.Email, Chat: m.Chat, OnCall: m.OnCall, Hours: m.Hours}
 		}
 		if t.Name == "" {
 			return Team{}, "", 0, fmt.Errorf("%s: %s names nobody", w.at(c.node.Line), c.field)

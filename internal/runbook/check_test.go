@@ -9,9 +9,11 @@ import (
 
 	"gatewatch/internal/accesslog"
 	"gatewatch/internal/alert"
+	"gatewatch/internal/layer"
+	"gatewatch/internal/suspect"
 )
 
-var today = time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+var today = time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 
 func TestCheckShipped(t *testing.T) {
 	var classes []string
@@ -24,12 +26,17 @@ func TestCheckShipped(t *testing.T) {
 	}
 	values := map[string][]string{
 		"kind": kinds, "error_class": classes,
-		"reach": {"one_client", "one_route", "one_upstream", "one_node", "one_region", "gateway", "everyone"},
-		"layer": {"gateway", "service", "database", "external"},
+		"reach": suspect.Reaches(), "layer": layer.Names(), "traffic": {"surge", "drop"},
 	}
 	s := shipped(t)
 	if faults := s.Check(Known{Today: today, Values: values}); len(faults) > 0 {
 		t.Errorf("%v", errors.Join(faults...))
+	}
+	// Every kind has a text of its own, and each text says what to do about it.
+	for _, k := range kinds {
+		if f, ok := s.Match(Signal{Kind: k}); !ok || f.Runbook.Fallback() {
+			t.Errorf("kind %s is left to the fallback", k)
+		}
 	}
 	// Every class that can burn a budget has a text of its own.
 	for _, c := range classes {
@@ -69,7 +76,7 @@ func TestCheckFindsFaults(t *testing.T) {
 		"dead.md:11: link x.png: want a runbook",
 		"section.md:1: section Meaning never matches: reach is one_node for the whole runbook",
 		"shadow.md:1: never chosen: dead matches the same and comes first",
-		"stale.md:1: the last review is 691 days old",
+		"stale.md:1: the last review is 696 days old",
 		"who.md:1: owner nobody is in no catalogue",
 		"no runbook has an empty match",
 	}

@@ -10,8 +10,11 @@ import (
 
 // variables are what a text may name in braces.
 var variables = [...]string{
-	"service", "route", "method", "upstream", "node", "region", "consumer", "error_class", "since", "slo", "alert",
+	"service", "route", "method", "upstream", "node", "region", "consumer", "key", "plan", "version", "error_class", "topic", "objective", "since", "slo", "alert", "trace",
 }
+
+// Variables returns what a text may name in braces.
+func Variables() []string { return slices.Clone(variables[:]) }
 
 // maxSteps is how many steps fit into a page.
 const maxSteps = 3
@@ -39,19 +42,17 @@ func (f Found) Steps(vars map[string]string) []string {
 	return out
 }
 
-// Link is URL with the values that the runbook's text names, so that whoever
-// serves it can fill them in (see Filled).
+// Link is URL with the version of the text and the values that it names, so
+// that whoever serves it can fill them in (see Filled).
 func (f Found) Link(base string, vars map[string]string) string {
 	u, fragment, _ := strings.Cut(f.URL(base), "#")
-	q := url.Values{}
+	q := url.Values{"v": {f.Runbook.Version}}
 	for _, name := range variables {
 		if v := vars[name]; v != "" && f.Runbook.names[name] {
 			q.Set(name, clean(v))
 		}
 	}
-	if len(q) > 0 {
-		u += "?" + q.Encode()
-	}
+	u += "?" + q.Encode()
 	if fragment != "" {
 		u += "#" + fragment
 	}

@@ -77,7 +77,7 @@ func TestFilledAndLink(t *testing.T) {
 		t.Error("there is no runbook y")
 	}
 	link := f.Link("http://h/runbooks/", map[string]string{"service": "a&b", "node": "n", "route": "/v1/{id}"})
-	if want := "http://h/runbooks/x?route=%2Fv1%2F%7Bid%7D&service=a%26b#mitigation"; link != want {
+	if want := "http://h/runbooks/x?route=%2Fv1%2F%7Bid%7D&service=a%26b&v=" + f.Runbook.Version + "#mitigation"; link != want {
 		t.Errorf("link %s, want %s", link, want)
 	}
 }
@@ -146,4 +146,76 @@ func TestQuotedPlaces(t *testing.T) {
 			t.Errorf("%s: error %v", code, err)
 		}
 	}
+}
+
+// FuzzQuote: whatever a value is, a shell and ClickHouse read one word back, the
+// value without what hides or forges.
+func FuzzQuote(f *testing.F) {
+	for _, s := range []string{"pay-2:8080", "o'hara", `a\' OR 1=1 --`, "$(reboot)`x`", "-rf", "a\nb\u202e"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		want := clean(value)
+		if want == "" {
+			return
+		}
+		if got, ok := shellQuote(want, "--where service="); ok {
+			if word, whole := unquoteShell(got); !whole || word != want {
+				t.Errorf("a shell reads %q as %q (one word: %t)", got, word, whole)
+			}
+		}
+		if got, ok := sqlQuote(want, ""); ok {
+			if word, whole := unquoteSQL(got); !whole || word != want {
+				t.Errorf("ClickHouse reads %q as %q (one literal: %t)", got, word, whole)
+			}
+		}
+		step, ok := fillStep("`report --where service={service}`", map[string]string{"service": value})
+		if ok && (strings.ContainsAny(step, "\n\r\x00") || !strings.HasPrefix(step, "`report --where service=")) {
+			t.Errorf("step %q", step)
+		}
+	})
+}
+
+// unquoteShell reads a word as POSIX sh does, without expansions: it is not
+// whole if anything could be expanded or end the word.
+func unquoteShell(s string) (word string, whole bool) {
+	var b strings.Builder
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c != '\'':
+			b.WriteByte(c)
+		case c == '\'':
+			quoted = !quoted
+		case c == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+		case strings.IndexByte(" \t\n|&;<>()$`\"*?[#~!{}", c) >= 0:
+			return b.String(), false
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), !quoted
+}
+
+// unquoteSQL reads a string literal of ClickHouse's.
+func unquoteSQL(s string) (word string, whole bool) {
+	if len(s) < 2 || s[0] != '\'' || s[len(s)-1] != '\'' {
+		return "", false
+	}
+	var b strings.Builder
+	for i := 1; i < len(s)-1; i++ {
+		switch s[i] {
+		case '\'':
+			return b.String(), false
+		case '\\':
+			i++
+			if i == len(s)-1 {
+				return b.String(), false
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String(), true
 }

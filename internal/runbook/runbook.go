@@ -11,6 +11,7 @@ package runbook
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,6 +87,7 @@ type Runbook struct {
 	// Priority decides between entries that constrain equally many fields; higher wins.
 	Priority int
 	Reviewed time.Time // when somebody last checked the text
+	Version  string    // of the text: 8 hexadecimal digits
 	Sections []Section
 
 	names map[string]bool // variables that the text names
@@ -196,6 +198,9 @@ func reason(constrained []string) string {
 	return "matched by " + strings.Join(constrained, " + ")
 }
 
+// Fallback reports whether the runbook is for every signal.
+func (r *Runbook) Fallback() bool { return len(r.Match) == 0 }
+
 // Named returns the runbook of that name for s, as an SLO may state it.
 func (s *Set) Named(name string, sig Signal) (Found, bool) {
 	r, ok := s.Find(name)
@@ -299,6 +304,7 @@ func parse(file string, data []byte) (*Runbook, error) {
 		}
 		r.Match[name] = values
 	}
+	r.Version = fmt.Sprintf("%x", sha256.Sum256(data))[:8]
 	r.names = namesIn(string(body))
 	quotedPlaces(body, bytes.Count(top, []byte("\n"))+4, fault)
 	r.Sections = sections(body, bytes.Count(top, []byte("\n"))+4, fault)

@@ -30,7 +30,19 @@ func TestMatchShipped(t *testing.T) {
 			"upstream-timeout", "One upstream", "matched by kind + error_class; section by reach",
 		},
 		{Signal{Kind: "slo_burn", ErrorClass: "upstream_timeout", Reach: "everyone"}, "upstream-timeout", "Mitigation", "matched by kind + error_class"},
-		{Signal{Kind: "slo_burn", ErrorClass: "upstream_dns", Reach: "one_region"}, "upstream-unreachable", "One node", "matched by kind + error_class; section by reach"},
+		{Signal{Kind: "slo_burn", ErrorClass: "upstream_dns", Reach: "one_region"}, "one-region", "Mitigation", "matched by kind + reach"},
+		{Signal{Kind: "slo_burn", ErrorClass: "upstream_5xx", Reach: "one_node", Change: "deploy"}, "one-node", "Mitigation", "matched by kind + reach"},
+		{Signal{Kind: "slo_burn", ErrorClass: "upstream_5xx", Reach: "one_version", Change: "deploy"}, "bad-release", "One version", "matched by kind + reach + change; section by reach"},
+		{Signal{Kind: "latency_burn", Reach: "everyone", Change: "deploy"}, "bad-release", "Mitigation", "matched by kind + reach + change"},
+		{Signal{Kind: "slo_burn", ErrorClass: "gateway_overload", Reach: "everyone", Traffic: "surge"}, "retry-storm", "Mitigation", "matched by kind + traffic"},
+		{Signal{Kind: "client_errors", ErrorClass: "client_auth", Reach: "everyone"}, "auth-failures", "Mitigation", "matched by kind + error_class"},
+		{Signal{Kind: "client_errors", ErrorClass: "client_quota"}, "quota-storm", "Mitigation", "matched by kind + error_class"},
+		{Signal{Kind: "client_errors", ErrorClass: "client_bad_request"}, "client-errors-everyone", "Mitigation", "matched by kind"},
+		{Signal{Kind: "slo_burn", ErrorClass: "gateway_no_route"}, "lost-route", "Mitigation", "matched by kind + error_class"},
+		{Signal{Kind: "consumer_failing", ErrorClass: "client_forbidden", Reach: "one_client"}, "consumer-auth", "Mitigation", "matched by kind + error_class"},
+		{Signal{Kind: "consumer_failing", ErrorClass: "upstream_5xx", Reach: "one_client"}, "one-consumer", "Mitigation", "matched by kind"},
+		{Signal{Kind: "traffic_lost", Reach: "one_node"}, "node-silent", "Mitigation", "matched by kind + reach"},
+		{Signal{Kind: "latency_burn", Layer: "database"}, "latency-burn", "Slow database", "matched by kind; section by layer"},
 		{Signal{Kind: "slo_burn", ErrorClass: "unknown"}, "slo-burn", "Mitigation", "matched by kind"},
 		{Signal{Kind: "latency_burn", Reach: "one_upstream"}, "latency-burn", "One upstream", "matched by kind; section by reach"},
 		{Signal{Kind: "data_incomplete"}, "data-incomplete", "Mitigation", "matched by kind"},
@@ -47,7 +59,7 @@ func TestMatchShipped(t *testing.T) {
 func TestShippedSteps(t *testing.T) {
 	vars := map[string]string{
 		"service": "payments", "route": "/v1/charges", "method": "POST", "upstream": "pay-2:8080", "node": "gw-1",
-		"region": "eu", "consumer": "c-1", "error_class": "upstream_timeout", "since": "03:11 UTC", "version": "v1",
+		"region": "eu", "consumer": "c-1", "error_class": "upstream_timeout", "since": "03:11 UTC", "version": "v1", "topic": "gateway-nginx", "plan": "gold", "key": "1a2b3c4d", "objective": "payments-availability",
 	}
 	for _, r := range shipped(t).Runbooks() {
 		for i := range r.Sections {

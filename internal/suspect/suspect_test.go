@@ -109,8 +109,10 @@ func TestSentence(t *testing.T) {
 		want  string
 	}{
 		{[]Cell{cell(900, 890, "upstream=pay-2")}, "90 % of the excess errors are on upstream pay-2, 9.0 times their usual share"},
-		{[]Cell{cell(3000, 990, "upstream=pay-2"), cell(3000, 990, "route=POST /v1/charges"), cell(880, 871, "upstream=pay-2", "route=POST /v1/charges")},
-			"88 % of the excess errors are POST /v1/charges on upstream pay-2, 9.0 times their usual share"},
+		{
+			[]Cell{cell(3000, 990, "upstream=pay-2"), cell(3000, 990, "route=POST /v1/charges"), cell(880, 871, "upstream=pay-2", "route=POST /v1/charges")},
+			"88 % of the excess errors are POST /v1/charges on upstream pay-2, 9.0 times their usual share",
+		},
 		{nil, "nothing stands out: no route, upstream, node, region, version, plan or consumer has more than its share of the errors"},
 	} {
 		if got := Sentence(Rank(test.cells, now, before), "errors"); got != test.want {
