@@ -259,7 +259,7 @@ func (c *Conn) readSilent(ctx context.Context, at time.Time, r *evaluate.Reading
 			WHERE kind = 'server' AND ts >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND ts < toDateTime(@at, 'UTC') GROUP BY service) AS s
 		INNER JOIN (SELECT service, max(time) AS last FROM request_1m
 			WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND time < toDateTime(@at, 'UTC') GROUP BY service) AS l ON l.service = s.service
-		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 3 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
+		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 2 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
 		var s evaluate.SilentService
 		if err := rows.Scan(&s.Service, &s.Spans, &s.Newest, &s.Last); err != nil {
 			return err

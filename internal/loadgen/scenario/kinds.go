@@ -94,10 +94,10 @@ type failure struct {
 }
 
 var failures = []failure{
-	{&broken, []string{"upstream-errors", "service-errors"}},
-	{&busy, []string{"upstream-errors", "service-errors"}},
+	{&broken, []string{"upstream-errors"}},
+	{&busy, []string{"upstream-errors"}},
 	{&timedOut, []string{"upstream-timeout"}},
-	{&refused, []string{"upstream-unreachable", "upstream-connect"}},
+	{&refused, []string{"upstream-unreachable"}},
 	{&reset, []string{"upstream-reset"}},
 }
 
@@ -125,7 +125,7 @@ func slowDependency(m *maker) {
 		}
 	})
 	m.note("the database takes %.0f ms longer", ms)
-	m.page(Page{Suspects: []string{"layer=database"}, Reach: []string{"everyone"}, Runbooks: []string{"slow-database", "latency-database", "latency-burn"}, Latency: true})
+	m.page(Page{Suspects: []string{"layer=database"}, Reach: []string{"everyone"}, Runbooks: []string{"latency-burn"}, Latency: true})
 }
 
 func partialRoute(m *maker) {
@@ -176,9 +176,9 @@ func badRelease(m *maker) {
 
 func oneNode(m *maker) {
 	g := &m.gateways[m.rng.IntN(len(m.gateways))]
-	f, share := failure{&overloaded, []string{"gateway-errors", "gateway-overload"}}, m.share(0.4, 1)
+	f, share := failure{&overloaded, []string{"gateway-errors"}}, m.share(0.4, 1)
 	if m.rng.IntN(2) == 0 {
-		f = failure{&refused, []string{"upstream-unreachable", "upstream-connect"}}
+		f = failure{&refused, []string{"upstream-unreachable"}}
 	}
 	m.add(func(r *rand.Rand, q *request, _ time.Duration) {
 		if q.gateway == g && q.service == m.v && r.Float64() < share {
@@ -186,7 +186,7 @@ func oneNode(m *maker) {
 		}
 	})
 	m.note("%.0f %% of requests through node %s end with %d %s", 100*share, g.name, f.o.status, f.o.flags)
-	m.page(Page{Suspects: []string{"node=" + g.name}, Reach: []string{"one_node=" + g.name}, Regions: []string{g.region}, Runbooks: append([]string{"bad-node", "one-node"}, f.runbooks...)})
+	m.page(Page{Suspects: []string{"node=" + g.name}, Reach: []string{"one_node=" + g.name}, Regions: []string{g.region}, Runbooks: append([]string{"one-node"}, f.runbooks...)})
 }
 
 func oneRegion(m *maker) {
@@ -198,7 +198,7 @@ func oneRegion(m *maker) {
 		}
 	})
 	m.note("%.0f %% of requests in %s end with %d %s", 100*share, region, f.o.status, f.o.flags)
-	m.page(Page{Suspects: []string{"region=" + region}, Reach: []string{"one_region=" + region}, Regions: []string{region}, Runbooks: append([]string{"bad-region", "one-region"}, f.runbooks...)})
+	m.page(Page{Suspects: []string{"region=" + region}, Reach: []string{"one_region=" + region}, Regions: []string{region}, Runbooks: append([]string{"one-region"}, f.runbooks...)})
 }
 
 func oneUpstream(m *maker) {
@@ -226,7 +226,7 @@ func retryStorm(m *maker) {
 		}
 	}).surge = surge
 	m.note("%.0f %% fail after retries, and the traffic is %.1f times its usual", 100*share, surge)
-	m.page(Page{Reach: []string{"everyone"}, Runbooks: []string{"retry-storm", "upstream-errors", "service-errors"}})
+	m.page(Page{Reach: []string{"everyone"}, Runbooks: []string{"retry-storm", "upstream-errors"}})
 }
 
 func breakerOpens(m *maker) {
@@ -272,12 +272,12 @@ func (m *maker) everyone(o *outcome, share float64) {
 
 func authEveryone(m *maker) {
 	m.everyone([]*outcome{&denied, &expired}[m.rng.IntN(2)], m.share(0.7, 1))
-	m.page(Page{Suspects: []string{"class=client_auth", "error_class=client_auth"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"client-errors-everyone", "auth-everyone"}})
+	m.page(Page{Suspects: []string{"class=client_auth", "error_class=client_auth"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"auth-failures", "client-errors-everyone"}})
 }
 
 func quotaEveryone(m *maker) {
 	m.everyone(&limited, m.share(0.7, 1))
-	m.page(Page{Suspects: []string{"class=client_quota", "error_class=client_quota"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"client-errors-everyone", "quota-everyone"}})
+	m.page(Page{Suspects: []string{"class=client_quota", "error_class=client_quota"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"quota-storm", "client-errors-everyone"}})
 }
 
 func lostRoute(m *maker) {
@@ -289,7 +289,7 @@ func lostRoute(m *maker) {
 		}
 	})
 	m.note("%s answers 404 %s", rt, o.flags)
-	m.page(Page{Owner: rt.team, Suspects: []string{"route=" + rt.String()}, Reach: []string{"one_route=" + rt.String()}, Routes: []string{rt.String()}, Runbooks: []string{"client-errors-everyone", "lost-route"}})
+	m.page(Page{Owner: rt.team, Suspects: []string{"route=" + rt.String()}, Reach: []string{"one_route=" + rt.String()}, Routes: []string{rt.String()}, Runbooks: []string{"lost-route"}})
 }
 
 // gatewaySilent lets one node, or all, neither serve nor log.
@@ -308,7 +308,7 @@ func gatewaySilent(m *maker) {
 	m.note("no request through node %s any more", g.name)
 	m.page(Page{
 		Service: "gateway", Owner: "platform", Suspects: []string{"node=" + g.name}, Reach: []string{"one_node=" + g.name},
-		Regions: []string{g.region}, Runbooks: []string{"traffic-lost", "gateway-silent", "bad-node", "one-node"},
+		Regions: []string{g.region}, Runbooks: []string{"node-silent", "traffic-lost"},
 	})
 }
 
@@ -318,7 +318,7 @@ func lowTraffic(m *maker) {
 		m.v.rate = 0.02
 		m.from = m.to.Add(-45 * time.Minute)
 		m.everyone(&broken, 1)
-		m.page(Page{Reach: []string{"everyone"}, Runbooks: []string{"upstream-errors", "service-errors"}})
+		m.page(Page{Reach: []string{"everyone"}, Runbooks: []string{"upstream-errors"}})
 		return
 	}
 	left := 2

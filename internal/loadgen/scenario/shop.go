@@ -102,6 +102,7 @@ func (s *shop) newService(domain int, rate float64) *service {
 	var sum float64
 	for i, op := range strings.Split(d.routes, "|") {
 		method, template, _ := strings.Cut(op, " ")
+		template = "/" + s.name + template // no other shop has it
 		v.routes = append(v.routes, route{method: method, template: template, parts: cut(template)})
 		sum += 1 / math.Pow(float64(i+1), 0.6)
 		v.cdf = append(v.cdf, sum)
