@@ -13,7 +13,7 @@ CONSUMERS ?= 2000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness eval-aggregate eval-alerts replay e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint lint-runbooks fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness eval-aggregate eval-alerts replay e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,13 @@ e2e-kafka: need-go need-node need-java engine ## on Apache Kafka and ZooKeeper: 
 	go test -race -count=1 -timeout 5m -tags kafka ./internal/devstack/realkafka ./internal/devstack/zookeeper
 	go run ./internal/devtools/faults --brokers kafka --scale '$(SCALE)' --run '$(RUN)'
 
-lint: need-go ## format and lint; the first run compiles golangci-lint
+lint: need-go lint-runbooks ## lint code and runbooks; the first run compiles golangci-lint
 	@$(TOOL) golangci-lint run ./...
+
+lint-runbooks: need-go ## check the runbooks, and that every signal has one and every service an owner
+	@go run ./cmd/alert check --config runbooks/lint.yaml >/dev/null
+	@go run ./cmd/alert runbooks --config runbooks/lint.yaml
+	@go run ./cmd/alert owners --config runbooks/lint.yaml
 
 fmt: need-go ## format the code
 	@$(TOOL) golangci-lint fmt

@@ -14,6 +14,7 @@ import (
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/evaluate"
+	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
 )
 
@@ -68,7 +69,11 @@ func runCheck(ctx context.Context, env *daemon.Env, args []string) error {
 	}
 	defer store.Close()
 	fmt.Fprintf(env.Stdout, "ok    ClickHouse: %s, schema as needed\n", k.config.ClickHouse.Address)
-	if err := k.checkSeen(ctx, env, store); err != nil {
+	err = k.checkSeen(ctx, env, store)
+	if exit, ok := errors.AsType[*daemon.Exit](err); ok {
+		return exit
+	}
+	if err != nil {
 		fmt.Fprintf(env.Stdout, "FAIL  ClickHouse: %v\n", err)
 		return daemon.Unreachable(nil)
 	}
@@ -93,6 +98,34 @@ func (k *knowledge) checkSeen(ctx context.Context, env *daemon.Env, store *click
 				fmt.Fprintf(env.Stdout, "warn  %s: no request to route %q in 7 days%s\n", where, strings.TrimSpace(f.SLI.Method+" "+f.SLI.Route), nearest(strings.TrimSpace(f.SLI.Method+" "+f.SLI.Route), ops))
 			}
 		}
+	}
+	return k.checkMatches(env, seen)
+}
+
+// checkMatches fails for entries of runbooks that name services or routes which
+// are neither declared nor seen: they can never match.
+func (k *knowledge) checkMatches(env *daemon.Env, seen map[string][]string) error {
+	all, err := k.declared()
+	if err != nil {
+		return err
+	}
+	for service, ops := range seen {
+		all[service] = append(all[service], ops...)
+	}
+	values := map[string][]string{"service": slices.Sorted(maps.Keys(all))}
+	for _, ops := range all {
+		for _, op := range ops {
+			if _, route, ok := strings.Cut(op, " "); ok {
+				values["route"] = append(values["route"], route)
+			}
+		}
+	}
+	faults := k.runbooks.Check(runbook.Known{Values: values})
+	for _, f := range faults {
+		fmt.Fprintf(env.Stdout, "FAIL  runbook %s: neither declared nor seen in 7 days\n", f)
+	}
+	if len(faults) > 0 {
+		return daemon.Usage(nil)
 	}
 	return nil
 }

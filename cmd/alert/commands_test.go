@@ -218,6 +218,19 @@ func TestHistory(t *testing.T) {
 			t.Errorf("check lacks %q:\n%s", want, out)
 		}
 	}
+	// A runbook for what is neither declared nor seen can never match.
+	own := installation(t, "service: payments\nobjective: 99 %\n", "  default_owner: team-pets\n  runbooks: {dir: runbooks}\n", c)
+	if err := os.Mkdir(filepath.Join(filepath.Dir(own), "runbooks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"all.md": book, "legacy.md": strings.Replace(book, "match: {}", "match: {service: legacy}", 1)} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(own), "runbooks", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, _ = command(t, "check", "--connect", "--config", own); code != 2 || !strings.Contains(out, `FAIL  runbook legacy.md:1: never matches: service is never "legacy"`) {
+		t.Errorf("a runbook that never matches: exit %d\n%s", code, out)
+	}
 	// Before the first count nothing is judged.
 	code, out, errs = command(t, "backtest", "--from", "60d", "--to", "40d", "--config", file)
 	if code != 4 || !strings.Contains(out+errs, "judged from") && !strings.Contains(out+errs, "not judged") {

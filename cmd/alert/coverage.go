@@ -92,6 +92,9 @@ func signalsOf(service string) []runbook.Signal {
 	var list []runbook.Signal
 	for _, k := range alert.Kinds() {
 		sig := runbook.Signal{Kind: string(k.Kind), Service: service, Severity: k.Severity.String()}
+		if k.Kind == alert.Breaker {
+			sig.ErrorClass = accesslog.BreakerOpen.String()
+		}
 		if k.Kind != alert.SLOBurn {
 			list = append(list, sig)
 			continue

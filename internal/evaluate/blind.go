@@ -147,7 +147,7 @@ func (l *Loop) blindAlert(t Transition) (Alert, string, string) {
 		sig.Evidence["topic"], sig.Evidence["lag"] = clean(w.Topic), w.Lag
 	}
 	t.Status.Signal = sig
-	return l.signalAlert(&t, l.blind.last.CompleteUntil)
+	return l.signalAlert(&t, l.blind.last.CompleteUntil, nil)
 }
 
 // lookDelivery records when no Alertmanager takes alerts. It can't be sent by
@@ -172,7 +172,7 @@ func (l *Loop) lookDelivery() {
 		sig.Since = l.blind.mute
 		sig.Lines = []Line{{"Impact", fmt.Sprintf("%d alerts wait; they are posted when one answers", len(l.out.active))}}
 		t.Status.State, t.Status.Severity, t.Status.Since, t.Status.ID = alert.Firing, alert.Page, l.blind.mute, l.blind.muteID
-		a, team, evidence := l.signalAlert(&t, l.blind.last.CompleteUntil)
+		a, team, evidence := l.signalAlert(&t, l.blind.last.CompleteUntil, nil)
 		l.out.fire(t, a, team, evidence, unsendable)
 		l.log.Error("no Alertmanager takes alerts", "since", l.blind.mute)
 	} else {

@@ -334,7 +334,7 @@ func (l *Loop) handle(ctx context.Context, changes []Transition, complete time.T
 // compose makes the alert of a transition, its owner and its evidence.
 func (l *Loop) compose(ctx context.Context, t *Transition, complete time.Time) (a Alert, team, evidence string) {
 	if t.Status.Signal != nil {
-		return l.signalAlert(t, complete)
+		return l.signalAlert(t, complete, l.drill(ctx, t, complete))
 	}
 	f := l.find(ctx, t.Status, complete)
 	a, evidence = l.alert(&f)

@@ -107,28 +107,29 @@ func (c Config) links(st *Status, traces []string) []string {
 // impact says how much fails, for whom, and what it costs.
 func (f *finding) impact() string {
 	ev := &f.evidence
-	text := fmt.Sprintf("%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s of %s requests in %s", thousands(ev.Now.Bad), thousands(ev.Now.Valid), age(ev.To.Sub(ev.From)))
 	if times, _ := f.times(); f.traffic() == "surge" {
-		text += fmt.Sprintf(", %.1f times as many as in the hour before", times)
+		fmt.Fprintf(&b, ", %.1f times as many as in the hour before", times)
 	}
 	if ev.ActiveConsumers > 0 {
-		text += fmt.Sprintf(" · %s of %s consumers", thousands(ev.Consumers), thousands(ev.ActiveConsumers))
+		fmt.Fprintf(&b, " · %s of %s consumers", thousands(ev.Consumers), thousands(ev.ActiveConsumers))
 		for _, p := range ev.Plans[:min(1, len(ev.Plans))] {
 			if p.Affected > 0 && p.Affected < ev.Consumers {
-				text += fmt.Sprintf(", %s %s", thousands(p.Affected), clean(p.Name))
+				fmt.Fprintf(&b, ", %s %s", thousands(p.Affected), clean(p.Name))
 			}
 		}
 	}
 	for _, v := range f.atRisk[:min(shownCurrencies, len(f.atRisk))] {
-		text += fmt.Sprintf(" · about %s %s/h at risk", thousands(int64(math.Round(v.PerHour))), v.Currency)
+		fmt.Fprintf(&b, " · about %s %s/h at risk", thousands(int64(math.Round(v.PerHour))), v.Currency)
 		if v.Low != nil {
-			text += fmt.Sprintf(" (%s-%s)", thousands(int64(math.Round(*v.Low))), thousands(int64(math.Round(*v.High))))
+			fmt.Fprintf(&b, " (%s-%s)", thousands(int64(math.Round(*v.Low))), thousands(int64(math.Round(*v.High))))
 		}
 	}
 	if w := ev.WeekAgo; w.Valid > 0 && w.Ratio() > ev.Now.Ratio()/2 {
-		text += fmt.Sprintf(" · a week ago at this time %s", percent(w.Ratio()))
+		fmt.Fprintf(&b, " · a week ago at this time %s", percent(w.Ratio()))
 	}
-	return text
+	return b.String()
 }
 
 // shownCurrencies is how many amounts a page names.
@@ -157,9 +158,11 @@ func silenced(st *Status) string {
 	switch {
 	case st.Signal != nil:
 		m += fmt.Sprintf(",service=%q", st.SLO.Service)
+		var more strings.Builder
 		for _, name := range slices.Sorted(maps.Keys(st.Signal.Labels)) {
-			m += fmt.Sprintf(",%s=%q", name, st.Signal.Labels[name])
+			fmt.Fprintf(&more, ",%s=%q", name, st.Signal.Labels[name])
 		}
+		m += more.String()
 	case st.Group != "":
 		m += fmt.Sprintf(",%s=%q", st.SLO.Group, st.Group)
 	}

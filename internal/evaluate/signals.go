@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"gatewatch/internal/accesslog"
 	"gatewatch/internal/alert"
 	"gatewatch/internal/owner"
 	"gatewatch/internal/runbook"
 	"gatewatch/internal/slo"
+	"gatewatch/internal/suspect"
 )
 
 // A Signal is something beyond objectives that somebody should know: what it
@@ -205,10 +207,47 @@ func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
 	return l.signals.Judge(tick, &r)
 }
 
+// drill looks into a class of errors that rose, as into an objective that burns:
+// as if those errors were what counts as bad. It is nil for other signals.
+func (l *Loop) drill(ctx context.Context, t *Transition, complete time.Time) *finding {
+	sig := t.Status.Signal
+	class, ok := classNamed(sig.ErrorClass)
+	if sig.Kind != alert.ClientErrors || !ok {
+		return nil
+	}
+	st := t.Status
+	st.SLO.SLI = slo.SLI{Kind: slo.Availability, Bad: []accesslog.ErrorClass{class}, Excluded: []accesslog.ErrorClass{}}
+	f := &finding{status: st, complete: complete, now: l.deps.Now()}
+	var err error
+	if f.evidence, err = l.deps.Query.Evidence(ctx, st.SLO.Feeds()[0], "", sig.Since, t.At); err != nil {
+		l.m.errors.WithLabelValues("query").Inc()
+		l.log.Error("a page goes out without all of its evidence", "slo", st.SLO.Name, "err", err)
+	}
+	if f.evidence.Now.Bad == 0 {
+		return nil
+	}
+	f.judge()
+	return f
+}
+
+func classNamed(name string) (accesslog.ErrorClass, bool) {
+	for _, c := range accesslog.ErrorClasses() {
+		if c.String() == name {
+			return c, true
+		}
+	}
+	return 0, false
+}
+
 // signalOwner returns whose a signal is: the consumer's, where it is one
-// client's own doing and somebody answers for it, else the service's.
-func (l *Loop) signalOwner(sig *Signal) owner.Answer {
-	method, route, _ := strings.Cut(sig.Labels["route"], " ")
+// client's own doing and somebody answers for it, else the service's or that of
+// the one route that fails.
+func (l *Loop) signalOwner(sig *Signal, f *finding) owner.Answer {
+	operation := sig.Labels["route"]
+	if f != nil && f.reach.Name == "one_route" {
+		operation, _ = f.reach.Suspect.Value(suspect.Route)
+	}
+	method, route, _ := strings.Cut(operation, " ")
 	of := l.lookup(owner.Question{Service: sig.Service, Method: method, Route: route})
 	if sig.Owner == "" {
 		return of
@@ -239,45 +278,84 @@ func (s *Signal) vars(id string) map[string]string {
 	return v
 }
 
-// signalAlert makes the alert of a signal.
-func (l *Loop) signalAlert(t *Transition, complete time.Time) (Alert, string, string) {
+// signalAlert makes the alert of a signal; f is what was found when it was
+// looked into, or nil.
+func (l *Loop) signalAlert(t *Transition, complete time.Time, f *finding) (Alert, string, string) {
 	st := &t.Status
 	sig := st.Signal
-	answer := l.signalOwner(sig)
-	found, _ := l.deps.Runbooks.Match(sig.runbookSignal())
+	answer := l.signalOwner(sig, f)
+	facts := Facts{
+		Alert: st.ID, Kind: string(sig.Kind), Severity: sig.Severity.String(), Service: sig.Service, SLO: sig.name(), Group: st.Group, Reason: tidy(sig.Headline), Onset: sig.Since.UTC(),
+		CompleteUntil: known(complete), Reach: sig.Reach, Details: sig.Evidence, Suspects: sig.suspects(),
+	}
+	if sig.ErrorClass != "" {
+		facts.Classes = []Portion{{sig.ErrorClass, 1}}
+	}
+	terms, vars := sig.runbookSignal(), sig.vars(st.ID)
+	if f != nil {
+		terms.Reach, terms.Change, terms.Traffic = f.reach.Name, f.changeKind(), f.traffic()
+		for name, value := range f.vars() {
+			vars[name] = cmp.Or(vars[name], value)
+		}
+		whole := f.facts(l.config)
+		facts.Suspects, facts.Reach, facts.Changes, facts.Traces, facts.Sentence = whole.Suspects, whole.Reach, whole.Changes, whole.Traces, whole.Sentence
+		facts.From, facts.To, facts.Requests, facts.Stated, facts.Responders = whole.From, whole.To, whole.Requests, whole.Stated, whole.Responders
+	}
+	found, _ := l.deps.Runbooks.Match(terms)
+	facts.Owner, facts.Runbook = ownerFacts(answer), runbookFacts(found, l.config, vars)
+	text := l.signalText(st, complete, f, found, vars, answer)
+	labels := l.labels(*st, answer.Team.Name)
+	if info, ok := sig.Kind.Info(); ok {
+		labels["alertname"] = info.Name
+	}
+	maps.Copy(labels, sig.Labels)
+	a := annotations(text, *st, found, l.config.RunbookBase(), vars)
+	a["reason"], a["facts"] = tidy(sig.Headline), facts.json()
+	if facts.Reach != nil {
+		a["reach"] = facts.Reach.Name
+	}
+	if !complete.IsZero() {
+		a["complete_until"] = complete.UTC().Format(time.RFC3339)
+	}
+	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.alertURL(st.ID)}, answer.Team.Name, a["facts"]
+}
+
+// suspects of a signal that is about one thing are that thing.
+func (s *Signal) suspects() []SuspectFacts {
+	if s.Reach == nil || len(s.Reach.Where) == 0 {
+		return nil
+	}
+	return []SuspectFacts{{Where: s.Reach.Where, Share: s.Reach.Share}}
+}
+
+// signalText writes the page of a signal.
+func (l *Loop) signalText(st *Status, complete time.Time, f *finding, found runbook.Found, vars map[string]string, answer owner.Answer) string {
+	sig := st.Signal
 	var p page
 	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
 	rest := fmt.Sprintf(": %s since %s UTC", sig.Headline, sig.Since.UTC().Format("15:04"))
 	p.lines = append(p.lines, shorten(tidy(head+cmp.Or(sig.Service, "gatewatch")+rest), maxFirstLine))
 	for _, line := range sig.Lines {
+		if line.Name == "Reach" && f != nil && f.reach.Name != suspect.Everyone {
+			line.Text = f.reach.String()
+		}
 		p.add(line.Name, "%s", tidy(line.Text))
 	}
-	vars := sig.vars(st.ID)
+	var traces []string
+	if f != nil {
+		f.failing(&p)
+		f.changed(&p)
+		f.suspected(&p)
+		traces = f.traces()
+	}
 	p.steps(found, vars)
 	p.runbook(found, l.config.RunbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(answer))
 	if !complete.IsZero() {
 		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
 	}
-	p.add("Links", "%s", strings.Join(l.config.links(st, nil), " · "))
-	labels := l.labels(*st, answer.Team.Name)
-	if info, ok := sig.Kind.Info(); ok {
-		labels["alertname"] = info.Name
-	}
-	maps.Copy(labels, sig.Labels)
-	a := annotations(p.text(), *st, found, l.config.RunbookBase(), vars)
-	facts := Facts{
-		Alert: st.ID, Kind: string(sig.Kind), Severity: sig.Severity.String(), Service: sig.Service, SLO: sig.name(), Group: st.Group, Reason: tidy(sig.Headline), Onset: sig.Since.UTC(),
-		CompleteUntil: known(complete), Reach: sig.Reach, Owner: ownerFacts(answer), Runbook: runbookFacts(found, l.config, vars), Details: sig.Evidence,
-	}
-	a["reason"], a["facts"] = tidy(sig.Headline), facts.json()
-	if sig.Reach != nil {
-		a["reach"] = sig.Reach.Name
-	}
-	if !complete.IsZero() {
-		a["complete_until"] = complete.UTC().Format(time.RFC3339)
-	}
-	return Alert{Labels: labels, Annotations: a, StartsAt: sig.Since, GeneratorURL: l.config.alertURL(st.ID)}, answer.Team.Name, a["facts"]
+	p.add("Links", "%s", strings.Join(l.config.links(st, traces), " · "))
+	return p.text()
 }
 
 // endText is what people are told of an end.

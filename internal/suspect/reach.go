@@ -63,13 +63,13 @@ func (r Reach) String() string {
 	for _, known := range reaches {
 		if known.name == r.Name {
 			value, _ := r.Suspect.Value(known.dimension)
-			text := fmt.Sprintf("%s, %s", known.phrase, value)
+			parts := []string{known.phrase + ", " + value}
 			for _, t := range r.Suspect.Where {
 				if t.Dimension != known.dimension {
-					text += " with " + t.String()
+					parts = append(parts, t.String())
 				}
 			}
-			return fmt.Sprintf("%s: %.0f %% of the excess", text, 100*r.Suspect.Share)
+			return fmt.Sprintf("%s: %.0f %% of the excess", strings.Join(parts, " with "), 100*r.Suspect.Share)
 		}
 	}
 	if r.Name == Gateway {
