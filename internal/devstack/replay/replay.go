@@ -104,8 +104,10 @@ func (c Config) topics() []map[string]any {
 		log["openapi"] = c.OpenAPI
 	}
 	return []map[string]any{
-		log, {"name": TopicSpans, "format": "otlp_json"},
-		{"name": TopicChanges, "format": "change_events"}, {"name": TopicKeys, "format": "key_events"},
+		log,
+		{"name": TopicSpans, "format": "otlp_json"},
+		{"name": TopicChanges, "format": "change_events"},
+		{"name": TopicKeys, "format": "key_events"},
 	}
 }
 
@@ -115,8 +117,8 @@ const batchAge = "100ms"
 func (r *Replay) start(ctx context.Context) error {
 	c := r.config
 	settings := map[string]any{
-		"ingest":    map[string]any{"any_event_time": true, "batch_age": batchAge},
-		"alert":     map[string]any{"slos": c.Objectives, "catalog": c.Catalog, "runbooks": map[string]any{"dir": c.Runbooks}},
+		"ingest": map[string]any{"any_event_time": true, "batch_age": batchAge},
+		"alert":  map[string]any{"slos": c.Objectives, "catalog": c.Catalog, "runbooks": map[string]any{"dir": c.Runbooks}},
 	}
 	overlay(settings, c.Settings)
 	stack, err := devstack.Start(ctx, devstack.Config{

@@ -209,9 +209,9 @@ func (p *pageVerdict) blastRadius() {
 		return
 	}
 	for _, x := range []struct {
-		what      string
-		got       []named
-		want      []string
+		what string
+		got  []named
+		want []string
 	}{{"routes", r.Routes, p.want.Routes}, {"regions", r.Regions, p.want.Regions}} {
 		var got []string
 		for _, g := range x.got {

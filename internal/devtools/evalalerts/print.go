@@ -24,14 +24,14 @@ type result struct {
 	SuspectTop3  float64 `json:"suspect_top3"`
 	BlastRadius  float64 `json:"blast_radius"`
 	Runbook      float64 `json:"runbook"`
-	Tickets      float64 `json:"tickets"`         // of those asked for
-	DelayS       float64 `json:"median_delay_s"`  // from the incident to the page
+	Tickets      float64 `json:"tickets"`        // of those asked for
+	DelayS       float64 `json:"median_delay_s"` // from the incident to the page
 }
 
 // A tally sums verdicts.
 type tally struct {
 	scenarios, pages, got, missed, wrong, more, owner, first, top3, radius, runbook, tickets, asked int
-	delays                                                                                           []time.Duration
+	delays                                                                                          []time.Duration
 }
 
 func (t *tally) add(v *verdict) {

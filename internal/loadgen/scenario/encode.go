@@ -31,8 +31,12 @@ func (q *request) appendPath(b []byte) []byte {
 
 // appendLog appends what Envoy logs of a request.
 func (q *request) appendLog(b []byte) []byte {
-	str := func(key, value string) { b = append(append(append(append(append(b, `,"`...), key...), `":"`...), value...), '"') }
-	num := func(key string, n int64) { b = strconv.AppendInt(append(append(append(b, `,"`...), key...), `":`...), n, 10) }
+	str := func(key, value string) {
+		b = append(append(append(append(append(b, `,"`...), key...), `":"`...), value...), '"')
+	}
+	num := func(key string, n int64) {
+		b = strconv.AppendInt(append(append(append(b, `,"`...), key...), `":`...), n, 10)
+	}
 	o := q.outcome
 	b = append(b, `{"start_time":"`...)
 	b = append(appendTime(b, q.end-q.latency), '"')

@@ -44,8 +44,15 @@ var background = []struct {
 	share float64
 	o     *outcome
 }{
-	{0.010, &missing}, {0.006, &badInput}, {0.004, &denied}, {0.002, &limited}, {0.002, &forbidden}, {0.001, &cancelled},
-	{0.0001, &broken}, {0.00005, &busy}, {0.00003, &timedOut},
+	{0.010, &missing},
+	{0.006, &badInput},
+	{0.004, &denied},
+	{0.002, &limited},
+	{0.002, &forbidden},
+	{0.001, &cancelled},
+	{0.0001, &broken},
+	{0.00005, &busy},
+	{0.00003, &timedOut},
 }
 
 const timeoutMS = 3000

@@ -33,14 +33,17 @@ type Options struct {
 	Scenarios int      // in all
 	Days      int      // of the long world; 0: none
 	Kinds     []string // empty: all
+	// Before, Spread and After are of the short world: how long it is calm before
+	// the first incident may begin, how long they may begin after each other, and
+	// for how long the world goes on then. Default: 130 m, 70 m, 110 m.
+	Before, Spread, After time.Duration
 }
 
-// The short world: how long before, and behind, the incidents.
-const (
-	calmBefore = 2*time.Hour + 10*time.Minute
-	spread     = 2 * time.Hour
-	calmAfter  = time.Hour
-)
+func (o *Options) defaults() {
+	if o.Before == 0 {
+		o.Before, o.Spread, o.After = 130*time.Minute, 70*time.Minute, 110*time.Minute
+	}
+}
 
 // origin is a Monday, from which all scenarios count.
 var origin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
@@ -48,8 +51,9 @@ var origin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 // Short makes the world of incidents that need hours only: a shop each, side by
 // side.
 func Short(o Options) *World {
+	o.defaults()
 	w := &World{From: origin.Add(9 * time.Hour)}
-	w.To = w.From.Add(calmBefore + spread + calmAfter)
+	w.To = w.From.Add(o.Before + o.Spread + o.After)
 	n := 0
 	for _, c := range counts(o) {
 		if c.kind.weeks {
@@ -58,7 +62,7 @@ func Short(o Options) *World {
 		for range c.n {
 			n++
 			s := newShop(o.Seed, n)
-			from := w.From.Add(calmBefore + time.Duration(s.rng.Int64N(int64(spread-50*time.Minute))))
+			from := w.From.Add(o.Before + time.Duration(s.rng.Int64N(int64(o.Spread))))
 			w.incident(o, s, n, c.kind, from, from.Add(15*time.Minute+time.Duration(s.rng.IntN(30))*time.Minute))
 			w.add(s)
 		}
@@ -95,7 +99,7 @@ func Long(o Options) *World {
 		s := newShop(o.Seed, n)
 		s.services[0].rate, s.services[1].rate, s.shaped = 0.85, 0.15, true
 		for at := w.From.Add(daysBefore * 24 * time.Hour); at.Add(every).Before(w.To) && len(todo) > 0; at = at.Add(every) {
-			from := at.Truncate(24*time.Hour).Add(time.Duration(10+s.rng.IntN(4))*time.Hour + time.Duration(s.rng.IntN(60))*time.Minute)
+			from := at.Truncate(24 * time.Hour).Add(time.Duration(10+s.rng.IntN(4))*time.Hour + time.Duration(s.rng.IntN(60))*time.Minute)
 			w.incident(o, s, n*100+len(w.Labels), todo[0], from, from.Add(90*time.Minute))
 			todo = todo[1:]
 		}
