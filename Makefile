@@ -94,8 +94,8 @@ eval-aggregate: need-go need-node engine ## are explanations right? labelled inc
 eval-alerts: need-go need-node engine ## are pages right? labelled incidents and clean days through the whole path (SEED=1, SCENARIOS=200, DAYS=30, KINDS=all, PAGES=file)
 	@go run ./internal/devtools/evalalerts --seed '$(SEED)' --scenarios '$(or $(SCENARIOS),200)' --days '$(or $(DAYS),30)' --kinds '$(KINDS)' --pages '$(PAGES)'
 
-replay: need-go need-node engine ## logs and spans of a folder in accelerated time, pages as JSON lines (DIR=folder, SPEED=0, OUT=pages.jsonl, CALM=0s; EXAMPLE=kind writes one)
-	@go run ./internal/devtools/replay --dir '$(DIR)' --speed '$(or $(SPEED),0)' --out '$(or $(OUT),pages.jsonl)' --calm '$(or $(CALM),0s)' --example '$(EXAMPLE)' --seed '$(SEED)'
+replay: need-go need-node engine ## logs and spans of a folder in accelerated time, pages as JSON lines (DIR=folder, SPEED=0, OUT=pages.jsonl, CALM=1m; EXAMPLE=kind writes one)
+	@go run ./internal/devtools/replay --dir '$(DIR)' --speed '$(or $(SPEED),0)' --out '$(or $(OUT),pages.jsonl)' --calm '$(or $(CALM),1m)' --example '$(EXAMPLE)' --seed '$(SEED)'
 
 bench-aggregate: need-go need-node engine ## what questions cost on a large store, bytes and CPU of rollups (ROWS=50000000)
 	@go run ./internal/devtools/aggregatebench --rows '$(or $(ROWS),50000000)'

@@ -26,6 +26,8 @@ type Folder struct {
 	// Settings and Alertmanager are files of these names, if there are any.
 	Settings, Alertmanager string
 	LogFormat              string
+	// Ignored are files that are none of these.
+	Ignored []string
 }
 
 // maxLine bounds a line of a file of messages.
@@ -99,7 +101,7 @@ func (f *Folder) addYAML(path string) error {
 	case strings.Contains(text, "backstage.io/"):
 		f.Owners = append(f.Owners, path)
 	default:
-		return errors.New("neither OpenSLO nor OpenAPI nor Backstage: move it elsewhere")
+		f.Ignored = append(f.Ignored, path)
 	}
 	return nil
 }
@@ -124,21 +126,32 @@ func (f *Folder) addLines(path string) error {
 	switch {
 	case has("resourceSpans", "resource_spans"):
 		f.Spans = append(f.Spans, path)
-	case has("openapi", "swagger") || len(line) == 1: // a document over many lines
+	case has("openapi", "swagger") || string(line) == "{" && isOpenAPI(path):
 		f.OpenAPI, f.Owners = append(f.OpenAPI, path), append(f.Owners, path)
 	case has("kind") && has("what"):
 		f.Changes = append(f.Changes, path)
 	case has("action") && has("consumer", "key", "key_id"):
 		f.Keys = append(f.Keys, path)
-	default:
+	case line[0] != '{' && strings.Contains(filepath.Base(path), ".log") || has(logKeys...):
 		f.Logs = append(f.Logs, path)
 		if format := formatOf(has); f.LogFormat == "" || f.LogFormat == format {
 			f.LogFormat = format
 		} else {
 			f.LogFormat = "auto"
 		}
+	default:
+		f.Ignored = append(f.Ignored, path)
 	}
 	return nil
+}
+
+// logKeys are keys of which every access log in JSON has one.
+var logKeys = []string{"resourceLogs", "resource_logs", "response_code", "status", "status_code", "request_method", "start_time", "requestMethod", "log", "message"}
+
+// isOpenAPI tells whether a document over many lines is one of OpenAPI.
+func isOpenAPI(path string) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && (bytes.Contains(b, []byte(`"openapi"`)) || bytes.Contains(b, []byte(`"swagger"`)))
 }
 
 // formatOf names the format of a line of an access log.

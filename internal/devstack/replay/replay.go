@@ -88,6 +88,12 @@ type Replay struct {
 	begun    time.Time // where it began
 }
 
+// A ContentError is about what is to be replayed.
+type ContentError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e ContentError) Unwrap() error { return e.error }
+
 // Start starts everything but the evaluation, which begins with the data.
 func Start(ctx context.Context, c Config) (*Replay, error) {
 	r := &Replay{config: c}
@@ -129,7 +135,7 @@ func (r *Replay) start(ctx context.Context) error {
 	}
 	r.stack = stack
 	if _, err := stack.Command(ctx, "alert", "check"); err != nil {
-		return fmt.Errorf("the objectives, owners and runbooks: %w", err)
+		return ContentError{fmt.Errorf("the objectives, owners and runbooks: %w", err)}
 	}
 	if err := stack.Run(ctx, "ingest"); err != nil {
 		return err
@@ -247,7 +253,7 @@ func (r *Replay) Run(ctx context.Context, source Source, calm time.Duration, rec
 			return err
 		}
 		if part.end.IsZero() {
-			return errors.New("there is nothing to replay: no message with a time was read")
+			return ContentError{errors.New("there is nothing to replay: no message with a time was read")}
 		}
 		if part.last {
 			part.end = part.end.Add(calm)

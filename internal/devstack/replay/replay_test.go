@@ -85,14 +85,14 @@ func TestArrivals(t *testing.T) {
 // TestReadFolder: files are known by what is in them, and what is missing is said.
 func TestReadFolder(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"notes.yaml": "a: b\n", "c.json": `{"openapi":"3.1.0"}`, "changes.ndjson": `{"time":"2026-03-02T12:00:00Z","kind":"deploy","what":"a 2"}`})
+	write(t, dir, map[string]string{"notes.yaml": "a: b\n", "truth.json": "{\n \"page\": true\n}", "c.json": `{"openapi":"3.1.0"}`, "changes.ndjson": `{"time":"2026-03-02T12:00:00Z","kind":"deploy","what":"a 2"}`})
 	f, err := ReadFolder(dir)
-	for _, want := range []string{"notes.yaml: neither OpenSLO", "no access log found", "no objectives found"} {
+	for _, want := range []string{"no access log found", "no objectives found"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
 		}
 	}
-	if len(f.Changes) != 1 || len(f.OpenAPI) != 1 || len(f.Logs) != 0 {
+	if len(f.Ignored) != 2 || len(f.Changes) != 1 || len(f.OpenAPI) != 1 || len(f.Logs) != 0 {
 		t.Errorf("found %+v", f)
 	}
 }

@@ -42,6 +42,7 @@ type options struct {
 	kinds string
 	pages string
 	only  string
+	judge string
 }
 
 func run(ctx context.Context, args []string) error {
@@ -53,11 +54,15 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.kinds, "kinds", "", "only these `kinds`, with commas: "+strings.Join(scenario.Kinds(), " "))
 	fs.StringVar(&o.pages, "pages", "", "write all notifications into this `file`, as JSON lines")
 	fs.StringVar(&o.only, "only", "", "short or long: leave the other world out")
+	fs.StringVar(&o.judge, "judge", "", "replay nothing: judge the short world by a `file` that --pages has written")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if o.kinds != "" {
 		o.Kinds = strings.Split(o.kinds, ",")
+	}
+	if o.judge != "" {
+		return rejudge(o)
 	}
 	dir, err := os.MkdirTemp("", "gatewatch-eval-")
 	if err != nil {
@@ -88,6 +93,25 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+	return e.print(os.Stdout)
+}
+
+// rejudge judges what a run has written, also one that was cut off.
+func rejudge(o options) error {
+	f, err := os.Open(o.judge)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var got []replay.Notification
+	for in := json.NewDecoder(f); in.More(); {
+		var n replay.Notification
+		if err := in.Decode(&n); err != nil {
+			return fmt.Errorf("%s: %w", o.judge, err)
+		}
+		got = append(got, n)
+	}
+	e := &evaluation{verdicts: judge(scenario.Short(o.Options).Labels, got)}
 	return e.print(os.Stdout)
 }
 

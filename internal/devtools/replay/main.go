@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) int {
 	fs.StringVar(&o.dir, "dir", "", "`folder` to replay: access logs, spans, objectives, owners")
 	fs.StringVar(&o.pages, "out", "pages.jsonl", "`file` that notifications are written into besides the standard output")
 	fs.Float64Var(&o.speed, "speed", 0, "seconds of the data in one second; 0: as many as can")
-	fs.DurationVar(&o.calm, "calm", 0, "how long the clock goes on after the last message")
+	fs.DurationVar(&o.calm, "calm", time.Minute, "how long the clock goes on after the last message")
 	fs.StringVar(&o.example, "example", "", "write an example of this `kind` of incident into --dir and end: "+strings.Join(scenario.Kinds(), " "))
 	fs.Uint64Var(&o.seed, "seed", 1, "of the example")
 	err := fs.Parse(args)
@@ -80,7 +81,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) int {
 		return 0
 	}
 	fmt.Fprintln(log, "replay:", err)
-	if errors.As(err, new(usageError)) {
+	if errors.As(err, new(usageError)) || errors.As(err, new(replay.ContentError)) {
 		return exitUsage
 	}
 	return exitFailed
@@ -93,6 +94,9 @@ func (o options) replay(ctx context.Context, out, log io.Writer) error {
 	folder, err := replay.ReadFolder(o.dir)
 	if err != nil {
 		return usageError{err}
+	}
+	for _, path := range folder.Ignored {
+		fmt.Fprintf(log, "replay: %s is ignored: none of what deploy/replay/README.md lists\n", path)
 	}
 	tmp, err := os.MkdirTemp("", "gatewatch-replay-")
 	if err != nil {
@@ -198,13 +202,13 @@ func report(ctx context.Context, r *replay.Replay, log io.Writer) {
 
 // writeExample writes one scenario as files.
 func writeExample(o options) error {
+	if !slices.Contains(scenario.Kinds(), o.example) {
+		return usageError{fmt.Errorf("--example %s is unknown: one of %s", o.example, strings.Join(scenario.Kinds(), " "))}
+	}
 	kinds := []string{o.example}
 	w := scenario.Short(scenario.Options{Seed: o.seed, Scenarios: 1, Kinds: kinds})
 	if len(w.Labels) == 0 {
 		w = scenario.Long(scenario.Options{Seed: o.seed, Scenarios: 1, Days: 20, Kinds: kinds})
-	}
-	if len(w.Labels) == 0 {
-		return usageError{fmt.Errorf("--example %s is unknown: one of %s", o.example, strings.Join(scenario.Kinds(), " "))}
 	}
 	return w.Write(o.dir)
 }
