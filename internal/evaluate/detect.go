@@ -165,7 +165,7 @@ func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
 		}
 		sig := Signal{
 			Kind: alert.TrafficLost, Service: t.Service, Severity: alert.Page, Since: since,
-			Headline: fmt.Sprintf("traffic lost: %d requests a minute, %.0f are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
+			Headline: fmt.Sprintf("traffic lost: %d a minute, %.0f requests are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
 			Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests are missing since %s UTC", thousands(int64(rate*r.At.Sub(since).Minutes())), since.UTC().Format("15:04"))}, {"Reach", "the whole service; Kafka is complete, so they were not logged or never came"}},
 			Evidence: map[string]any{"usual_per_minute": rate, "usual": why, "minutes": t.Minutes[max(0, len(t.Minutes)-10):]},
 		}

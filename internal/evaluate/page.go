@@ -80,7 +80,7 @@ func (f *finding) text(c Config) string {
 	p.runbook(f.runbook, c.RunbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(f.owner))
 	if f.consumer.Team.Name != "" {
-		p.add("", "%s is %s's", clean(strings.TrimPrefix(f.consumer.Source, "owner of ")), ownerLine(owner.Answer{Team: f.consumer.Team}))
+		p.add("", "%s belongs to %s", clean(strings.TrimPrefix(f.consumer.Source, "owner of ")), ownerLine(owner.Answer{Team: f.consumer.Team}))
 	}
 	f.layers(&p)
 	f.budget(&p)
@@ -202,6 +202,9 @@ func (f *finding) breadth() string {
 	mean := f.evidence.Now.Ratio()
 	var text strings.Builder
 	for _, dim := range []struct{ name, plural string }{{"region", "all regions"}, {"node", "all nodes"}} {
+		if _, one := f.reach.Suspect.Value(dim.name); one {
+			continue
+		}
 		n, all := 0, true
 		for _, c := range f.evidence.Cells {
 			if len(c.Where) == 1 && c.Where[0].Dimension == dim.name && c.Where[0].Value != "" && c.Now.Valid >= minCell {

@@ -328,12 +328,18 @@ func (s *Signal) suspects() []SuspectFacts {
 	return []SuspectFacts{{Where: s.Reach.Where, Share: s.Reach.Share}}
 }
 
+// slow are the kinds that have no onset which says anything.
+var slow = []alert.Kind{alert.QuotaForecast, alert.Sunset, alert.DiskFilling, alert.BudgetLow, alert.RetentionAtRisk}
+
 // signalText writes the page of a signal.
 func (l *Loop) signalText(st *Status, complete time.Time, f *finding, found runbook.Found, vars map[string]string, answer owner.Answer) string {
 	sig := st.Signal
 	var p page
 	head := "[" + strings.ToUpper(sig.Severity.String()) + "] "
-	rest := fmt.Sprintf(": %s since %s UTC", sig.Headline, sig.Since.UTC().Format("15:04"))
+	rest := ": " + sig.Headline
+	if !slices.Contains(slow, sig.Kind) {
+		rest += fmt.Sprintf(", since %s UTC", sig.Since.UTC().Format("15:04"))
+	}
 	p.lines = append(p.lines, shorten(tidy(head+cmp.Or(sig.Service, "gatewatch")+rest), maxFirstLine))
 	for _, line := range sig.Lines {
 		if line.Name == "Reach" && f != nil && f.reach.Name != suspect.Everyone {

@@ -75,7 +75,7 @@ func (r Reach) String() string {
 	if r.Name == Gateway {
 		return "the gateway itself, for everyone"
 	}
-	return "everyone: no upstream, node, region, version, route or consumer has most of it"
+	return "everyone"
 }
 
 func (t Term) String() string {
