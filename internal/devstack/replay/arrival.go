@@ -24,9 +24,7 @@ const shuffle = time.Minute
 // earlier than the messages that stand a minute before it in its file.
 type arrivals struct {
 	files []*arriving
-	began bool
 	now   time.Time // of the message before
-	last  Message
 	// Skipped counts lines without a time, which arrive with the line before.
 	Skipped int64
 }
@@ -110,7 +108,7 @@ func logTimes(format string) (func([]byte) (time.Time, bool), error) {
 
 // anyTime finds the first RFC 3339 time in a line.
 func anyTime(line []byte) (time.Time, bool) {
-	for _, part := range bytes.Split(line, []byte(`"`)) {
+	for part := range bytes.SplitSeq(line, []byte(`"`)) {
 		if len(part) >= 20 && len(part) <= 35 && part[4] == '-' && part[7] == '-' {
 			if t, err := time.Parse(time.RFC3339Nano, string(part)); err == nil {
 				return t, true

@@ -272,12 +272,12 @@ func (m *maker) everyone(o *outcome, share float64) {
 
 func authEveryone(m *maker) {
 	m.everyone([]*outcome{&denied, &expired}[m.rng.IntN(2)], m.share(0.7, 1))
-	m.page(Page{Suspects: []string{"class=client_auth", "error_class=client_auth"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"auth-failures", "client-errors-everyone"}})
+	m.page(Page{Suspects: []string{"class=client_auth", "error_class=client_auth"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"auth-everyone", "auth-failures", "client-errors-everyone"}})
 }
 
 func quotaEveryone(m *maker) {
 	m.everyone(&limited, m.share(0.7, 1))
-	m.page(Page{Suspects: []string{"class=client_quota", "error_class=client_quota"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"quota-storm", "client-errors-everyone"}})
+	m.page(Page{Suspects: []string{"class=client_quota", "error_class=client_quota"}, Reach: []string{"everyone", "gateway"}, Runbooks: []string{"quota-everyone", "quota-storm", "client-errors-everyone"}})
 }
 
 func lostRoute(m *maker) {

@@ -260,7 +260,8 @@ spec:
 
 // entities are the Backstage entities of the service and its teams.
 func (v *service) entities() string {
-	text := fmt.Sprintf(`apiVersion: backstage.io/v1alpha1
+	var text strings.Builder
+	fmt.Fprintf(&text, `apiVersion: backstage.io/v1alpha1
 kind: Component
 metadata: {name: %s}
 spec: {type: service, lifecycle: production, owner: group:default/%s}
@@ -272,7 +273,7 @@ spec: {type: service, lifecycle: production, owner: group:default/%s}
 		}
 	}
 	for _, t := range teams {
-		text += fmt.Sprintf(`---
+		fmt.Fprintf(&text, `---
 apiVersion: backstage.io/v1alpha1
 kind: Group
 metadata:
@@ -281,7 +282,7 @@ metadata:
 spec: {type: team, profile: {displayName: %[1]s, email: %[1]s@example.com}, children: []}
 `, t)
 	}
-	return text
+	return text.String()
 }
 
 // openAPI is the service's document, with owners of operations of their own.
