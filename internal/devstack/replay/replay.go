@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -223,13 +224,9 @@ func (r *Replay) wire() error {
 	return nil
 }
 
-// derivations are computed from the beginning of the data on.
+// derivations are those that alert reads.
 func derivations() []aggregate.Derivation {
-	list := aggregate.Derivations()
-	for i := range list {
-		list[i].Back = 0
-	}
-	return list
+	return slices.DeleteFunc(aggregate.Derivations(), func(d aggregate.Derivation) bool { return d.Name != "layer_1m" && d.Name != "dimension_1h" })
 }
 
 // journal keeps what alert records, but for the checkpoints of a restart that

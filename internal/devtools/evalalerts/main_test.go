@@ -26,7 +26,7 @@ func TestFew(t *testing.T) {
 	}
 	w := scenario.Short(scenario.Options{
 		Seed: 3, Scenarios: 4, Kinds: []string{"one_upstream", "lost_route", "gateway_silent", "one_bad_client"},
-		Before: 75 * time.Minute, Spread: time.Minute, After: 25 * time.Minute,
+		Before: 70 * time.Minute, Spread: time.Minute, After: 20 * time.Minute,
 	})
 	e := &evaluation{root: root, dir: dir, pages: json.NewEncoder(new(bytes.Buffer))}
 	if err := e.world(t.Context(), "short", w); err != nil {
