@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -47,13 +48,27 @@ func (c *Conn) Evidence(ctx context.Context, f slo.Feed, group string, onset, to
 		toString(consumer) AS consumer, if(key_id = toFixedString('', 16), '', lower(hex(substring(key_id, 1, 4)))) AS key, toString(plan) AS plan, trace_id,
 		toString(error_class) AS class, toString(responder) AS who, toString(error_evidence) AS basis
 		FROM (SELECT * FROM access_log WHERE %s AND ts >= fromUnixTimestamp64Milli(@from, 'UTC') AND ts < fromUnixTimestamp64Milli(@to, 'UTC')))`, valid, bad, where)}
-	var faults []error
-	for _, read := range []func(context.Context) error{e.totals, e.before, e.cells, e.pairs, e.plans, e.services, e.changes, e.firstSeen, e.layers, e.worth, e.owners} {
-		if err := read(ctx); err != nil {
-			faults = append(faults, fmt.Errorf("compare the failure of %s with before: %w", f.Service, err))
-		}
+	err = e.read(ctx)
+	return ev, err
+}
+
+// read reads all parts: first those that need nothing else, at once, for somebody waits.
+func (e *evidenceReader) read(ctx context.Context) error {
+	type part = func(context.Context) error
+	first := []part{e.totals, e.before, e.plans, e.services, e.changes, e.layers, e.worth}
+	faults := make([]error, len(first))
+	var all sync.WaitGroup
+	for i, read := range first {
+		all.Go(func() { faults[i] = read(ctx) })
 	}
-	return ev, errors.Join(faults...)
+	all.Wait()
+	for _, read := range []part{e.cells, e.pairs, e.firstSeen, e.owners} {
+		faults = append(faults, read(ctx))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("compare the failure of %s with before: %w", e.feed.Service, err)
+	}
+	return nil
 }
 
 // failing returns where the part of a failure begins that is looked at: the

@@ -220,21 +220,6 @@ func (c *Conn) usualClasses(ctx context.Context, at time.Time) (map[[2]string]in
 	return classes, services, err
 }
 
-func (c *Conn) readBreakers(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `SELECT service, concat(method, ' ', route), sumIf(requests, time >= toDateTime(@at, 'UTC') - INTERVAL 1 MINUTE),
-			sumIf(requests, error_class = 'breaker_open' AND time >= toDateTime(@at, 'UTC') - INTERVAL 1 MINUTE) AS refused,
-			minIf(time, error_class = 'breaker_open')
-		FROM request_10s WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND time < toDateTime(@at, 'UTC')
-		GROUP BY service, method, route HAVING refused > 0 ORDER BY service, method, route`, at, func(rows driver.Rows) error {
-		var b evaluate.BreakerUse
-		if err := rows.Scan(&b.Service, &b.Route, &b.Requests, &b.Refused, &b.Since); err != nil {
-			return err
-		}
-		r.Breakers = append(r.Breakers, b)
-		return nil
-	})
-}
-
 func (c *Conn) readUsers(ctx context.Context, at time.Time, r *evaluate.Readings) error {
 	return c.each(ctx, `SELECT service, consumer, any(plan), sum(n), sum(bad) AS failed, any(of_service) - sum(n), any(bad_of_service) - failed,
 			argMax(class, bad), minIf(first, bad > 0)

@@ -10,6 +10,41 @@ import (
 	"gatewatch/internal/evaluate"
 )
 
+// readBreakers reads which operations a breaker refuses requests to.
+func (c *Conn) readBreakers(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	err := c.each(ctx, `SELECT service, concat(method, ' ', route), sumIf(requests, time >= toDateTime(@at, 'UTC') - INTERVAL 1 MINUTE),
+			sumIf(requests, error_class = 'breaker_open' AND time >= toDateTime(@at, 'UTC') - INTERVAL 1 MINUTE) AS refused,
+			minIf(time, error_class = 'breaker_open')
+		FROM request_10s WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND time < toDateTime(@at, 'UTC')
+		GROUP BY service, method, route HAVING refused > 0 ORDER BY service, method, route`, at, func(rows driver.Rows) error {
+		var b evaluate.BreakerUse
+		if err := rows.Scan(&b.Service, &b.Route, &b.Requests, &b.Refused, &b.Since); err != nil {
+			return err
+		}
+		r.Breakers = append(r.Breakers, b)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.readInferred(ctx, at, r)
+}
+
+// readInferred adds breakers that no flag states and that are open still.
+func (c *Conn) readInferred(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	from := at.Add(-10 * time.Minute)
+	episodes, _, err := c.Breakers(ctx, Scope{From: from, To: at}, "request_1m", from.Add(-breakerMargin), at)
+	if err != nil {
+		return err
+	}
+	for _, e := range episodes {
+		if e.Evidence == "inferred" && e.Closed.IsZero() {
+			r.Breakers = append(r.Breakers, evaluate.BreakerUse{Service: e.Service, Upstream: e.Upstream, Requests: e.Shed + e.Reached, Refused: e.Shed, Since: e.Opened})
+		}
+	}
+	return nil
+}
+
 // readPeriods reads what consumers have used of a month, and what product
 // managers have declared their plans to allow.
 func (c *Conn) readPeriods(ctx context.Context, at time.Time, r *evaluate.Readings) error {

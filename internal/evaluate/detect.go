@@ -142,63 +142,68 @@ func (t *Traffic) last(n int) (sum int64) {
 
 func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
 	var list []Signal
-	whole := map[string]bool{}
+	apart := map[string]bool{} // services whose nodes tell nothing more
 	for _, s := range r.Silent { // what traces show to be served is not lost: it is not logged
-		whole[s.Service] = s.Newest > 0
+		apart[s.Service] = s.Newest > 0
 	}
-	traffic, ofNode := withNodes(r.Traffic)
-	for _, t := range traffic { // services come before their nodes
-		rate, why := t.usualRate(r.At, lostMinutes)
-		if rate < lostRate || len(t.Minutes) < lostMinutes || whole[t.Service] || t.retired() || ofNode[t.Node] {
-			continue
+	var parts []Traffic
+	for _, t := range r.Traffic { // services come before their nodes
+		if t.Node != "" {
+			parts = append(parts, t)
+		} else if s, ok := t.lost(r.At); ok && !apart[t.Service] {
+			apart[t.Service] = true
+			list = append(list, s)
 		}
-		lost := true
-		for _, v := range t.Minutes[len(t.Minutes)-lostMinutes:] {
-			lost = lost && float64(v) < lostShare*rate
+	}
+	parts = slices.DeleteFunc(parts, func(t Traffic) bool { return apart[t.Service] })
+	silent := map[string]bool{}
+	for _, t := range slices.Concat(wholeNodes(parts), parts) {
+		if s, ok := t.lost(r.At); ok && !silent[t.Node] {
+			silent[t.Node] = t.Service == allServices
+			list = append(list, s)
 		}
-		if !lost {
-			continue
-		}
-		since := r.At
-		for i := len(t.Minutes) - 1; i >= 0 && float64(t.Minutes[i]) < lostShare*rate; i-- {
-			since = since.Add(-time.Minute)
-		}
-		sig := Signal{
-			Kind: alert.TrafficLost, Service: t.Service, Severity: alert.Page, Since: since,
-			Headline: fmt.Sprintf("traffic lost: %d a minute, %.0f requests are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
-			Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests are missing since %s UTC", thousands(int64(rate*r.At.Sub(since).Minutes())), since.UTC().Format("15:04"))}, {"Reach", "the whole service; Kafka is complete, so they were not logged or never came"}},
-			Evidence: map[string]any{"usual_per_minute": rate, "usual": why, "minutes": t.Minutes[max(0, len(t.Minutes)-10):]},
-		}
-		if t.Node == "" {
-			whole[t.Service] = true
-			sig.Reach = &ReachFacts{Name: suspect.Everyone, Services: []Hit{{Name: clean(t.Service)}}}
-		} else {
-			sig.Labels = map[string]string{"node": t.Node}
-			sig.Reach = &ReachFacts{Name: "one_node", Where: map[string]string{suspect.Node: clean(t.Node)}, Share: 1}
-			sig.Headline = strings.Replace(sig.Headline, "traffic lost", "node "+clean(t.Node)+" is silent", 1)
-			sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
-			ofNode[t.Node] = t.Service == allServices
-		}
-		list = append(list, sig)
 	}
 	return list
+}
+
+// lost returns the signal that traffic has gone, if it has.
+func (t *Traffic) lost(at time.Time) (Signal, bool) {
+	rate, why := t.usualRate(at, lostMinutes)
+	if rate < lostRate || len(t.Minutes) < lostMinutes || t.retired() {
+		return Signal{}, false
+	}
+	since := at
+	for i := len(t.Minutes) - 1; i >= 0 && float64(t.Minutes[i]) < lostShare*rate; i-- {
+		since = since.Add(-time.Minute)
+	}
+	if at.Sub(since) < lostMinutes*time.Minute {
+		return Signal{}, false
+	}
+	sig := Signal{
+		Kind: alert.TrafficLost, Service: t.Service, Severity: alert.Page, Since: since,
+		Headline: fmt.Sprintf("traffic lost: %d a minute, %.0f requests are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
+		Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests are missing since %s UTC", thousands(int64(rate*at.Sub(since).Minutes())), since.UTC().Format("15:04"))}, {"Reach", "the whole service; Kafka is complete, so they were not logged or never came"}},
+		Reach:    &ReachFacts{Name: suspect.Everyone, Services: []Hit{{Name: clean(t.Service)}}},
+		Evidence: map[string]any{"usual_per_minute": rate, "usual": why, "minutes": t.Minutes[max(0, len(t.Minutes)-10):]},
+	}
+	if t.Node != "" {
+		sig.Labels = map[string]string{"node": t.Node}
+		sig.Reach = &ReachFacts{Name: "one_node", Where: map[string]string{suspect.Node: clean(t.Node)}, Share: 1}
+		sig.Headline = strings.Replace(sig.Headline, "traffic lost", "node "+clean(t.Node)+" is silent", 1)
+		sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
+	}
+	return sig, true
 }
 
 // allServices is the name of what concerns a node whatever it serves: that under
 // which gateways report their own spans.
 const allServices = "gateway"
 
-// withNodes puts the traffic of each node that serves several services, summed,
-// between services and their nodes; the map is of nodes that are silent as a whole.
-func withNodes(list []Traffic) ([]Traffic, map[string]bool) {
-	var services, nodes, parts []Traffic
+// wholeNodes returns the traffic of each node that serves several services, summed.
+func wholeNodes(parts []Traffic) []Traffic {
+	var nodes []Traffic
 	count, at := map[string]int{}, map[string]int{}
-	for _, t := range list {
-		if t.Node == "" {
-			services = append(services, t)
-			continue
-		}
-		parts = append(parts, t)
+	for _, t := range parts {
 		count[t.Node]++
 		i, ok := at[t.Node]
 		if !ok {
@@ -210,8 +215,7 @@ func withNodes(list []Traffic) ([]Traffic, map[string]bool) {
 			nodes[i].Minutes[k] += t.Minutes[k]
 		}
 	}
-	nodes = slices.DeleteFunc(nodes, func(t Traffic) bool { return count[t.Node] < 2 })
-	return slices.Concat(services, nodes, parts), map[string]bool{}
+	return slices.DeleteFunc(nodes, func(t Traffic) bool { return count[t.Node] < 2 })
 }
 
 func findTrafficDips(c SignalsConfig, r *Readings) []Signal {
@@ -275,13 +279,27 @@ func findBreakers(_ SignalsConfig, r *Readings) []Signal {
 		if b.Refused < minRefused {
 			continue
 		}
-		list = append(list, Signal{
-			Kind: alert.Breaker, Service: b.Service, Labels: map[string]string{"route": b.Route}, Severity: alert.Ticket, Since: b.Since, ErrorClass: "breaker_open",
-			Headline: fmt.Sprintf("circuit breaker open for %s", clean(b.Route)),
-			Reach:    &ReachFacts{Name: "one_route", Where: map[string]string{suspect.Route: clean(b.Route)}, Share: 1, Routes: []Hit{{clean(b.Route), b.Refused, b.Requests}}},
+		sig := Signal{
+			Kind: alert.Breaker, Service: b.Service, Severity: alert.Ticket, Since: b.Since, ErrorClass: "breaker_open",
 			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of the last minute were refused without reaching the upstream", thousands(b.Refused), thousands(b.Requests))}},
 			Evidence: map[string]any{"requests": b.Requests, "refused": b.Refused},
-		})
+		}
+		switch route := clean(b.Route); {
+		case b.Route != "":
+			sig.Labels, sig.Headline = map[string]string{"route": b.Route}, "circuit breaker open for "+route
+			sig.Reach = &ReachFacts{Name: "one_route", Where: map[string]string{suspect.Route: route}, Share: 1, Routes: []Hit{{route, b.Refused, b.Requests}}}
+		case b.Upstream != "":
+			sig.Labels, sig.Headline = map[string]string{"upstream": b.Upstream}, fmt.Sprintf("a circuit breaker seems open: quick failures followed those of %s", clean(b.Upstream))
+			sig.Reach = &ReachFacts{Name: "one_upstream", Where: map[string]string{suspect.Upstream: clean(b.Upstream)}, Share: 1}
+		default:
+			sig.Headline = "a circuit breaker seems open: quick failures followed those of the upstream"
+			sig.Reach = &ReachFacts{Name: suspect.Everyone}
+		}
+		if b.Route == "" {
+			sig.Lines[0].Text = fmt.Sprintf("%s of %s requests since then were refused without reaching the upstream", thousands(b.Refused), thousands(b.Requests))
+			sig.Evidence["inferred"] = true
+		}
+		list = append(list, sig)
 	}
 	return list
 }

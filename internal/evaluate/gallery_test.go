@@ -93,7 +93,9 @@ func found(at time.Time) []Signal {
 			{Service: "catalog", Class: "client_not_found", Requests: 9700, Errors: 3000, Active: 80, Hit: 30, UsualRequests: 1e6, UsualErrors: 9000, Since: month},
 		},
 		Traffic: []Traffic{
-			{Service: "orders", Minutes: minutes(75, 300, 2, 0, 1)}, {Service: "users", Minutes: minutes(75, 300, 200, 200, 200)}, {Service: "users", Node: "gw-2", Minutes: minutes(75, 100, 0, 0, 0)},
+			{Service: "orders", Minutes: minutes(75, 300, 2, 0, 1)},
+			{Service: "users", Minutes: minutes(75, 300, 200, 200, 200)},
+			{Service: "users", Node: "gw-2", Minutes: minutes(75, 100, 0, 0, 0)},
 			{Service: "shipping", Minutes: minutes(75, 100, slices.Repeat([]int64{40}, 15)...), History: usualHours(at, 6000)},
 		},
 		Breakers:   []BreakerUse{{Service: "payments", Route: "POST /v1/charges", Requests: 300, Refused: 280, Since: month}},

@@ -57,9 +57,12 @@ type ClassShare struct {
 	Since                      time.Time // first minute of the run of minutes with such errors
 }
 
-// BreakerUse is the requests that a circuit breaker refused in the last minute.
+// BreakerUse is the requests that a circuit breaker refused: in the last minute
+// where the gateway states it, of one operation; else since it opened, of the
+// service, where quick failures follow those of an upstream.
 type BreakerUse struct {
-	Service, Route    string
+	Service, Route    string // Route empty: inferred
+	Upstream          string // whose failures opened it, where it is one host
 	Requests, Refused int64
 	Since             time.Time // of the episode
 }

@@ -193,7 +193,7 @@ func (s *Signals) Restore(r Restored) bool {
 }
 
 // signalLabels are the labels that signals are told apart by.
-var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan", "objective"}
+var signalLabels = []string{"consumer", "node", "topic", "route", "version", "error_class", "plan", "objective", "upstream"}
 
 // signal reads and judges the signals of a minute.
 func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {

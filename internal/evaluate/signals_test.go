@@ -70,6 +70,9 @@ func TestDetectors(t *testing.T) {
 			{Service: "node", Node: "n3", Minutes: minutes(75, 100, 0, 0, 0)},
 			{Service: "two minutes", Node: "n3", Minutes: minutes(75, 100, 0, 0, 0)},
 			{Service: "unlogged", Minutes: minutes(75, 300, 0, 0, 0)},
+			// What is lost as a whole makes no node silent that serves little else.
+			{Service: "lost", Node: "n4", Minutes: minutes(75, 150, 1, 0, 1)},
+			{Service: "small", Node: "n4", Minutes: minutes(75, 6)},
 		}, Silent: []SilentService{{Service: "unlogged", Spans: 300, Newest: 90, Last: at.Add(-4 * time.Minute)}}}, []string{"by week", "gateway node=n3", "lost", "node node=n2"}},
 		{alert.TrafficDip, Readings{Traffic: []Traffic{
 			{Service: "dip", Minutes: minutes(75, 100, low...), History: usualHours(at, 6000)},
@@ -80,7 +83,7 @@ func TestDetectors(t *testing.T) {
 			{Service: "rise", Minutes: minutes(75, 100, high...), History: usualHours(at, 6000)},
 			{Service: "steady", Minutes: minutes(75, 100), History: usualHours(at, 6000)},
 		}}, []string{"rise"}},
-		{alert.Breaker, Readings{Breakers: []BreakerUse{{Service: "a", Route: "GET /x", Requests: 100, Refused: 40}, {Service: "b", Route: "GET /x", Requests: 100, Refused: 2}}}, []string{"a route=GET /x"}},
+		{alert.Breaker, Readings{Breakers: []BreakerUse{{Service: "a", Route: "GET /x", Requests: 100, Refused: 40}, {Service: "b", Route: "GET /x", Requests: 100, Refused: 2}, {Service: "c", Upstream: "u2", Requests: 100, Refused: 50}, {Service: "d", Requests: 100, Refused: 50}}}, []string{"a route=GET /x", "c upstream=u2", "d"}},
 		{alert.ConsumerFailing, Readings{Users: []ConsumerUse{
 			{Service: "a", Consumer: "alone", Requests: 50, Failed: 45, OthersRequests: 1000, OthersFails: 5},
 			{Service: "a", Consumer: "with all", Requests: 50, Failed: 45, OthersRequests: 1000, OthersFails: 500},
