@@ -142,7 +142,7 @@ func (t *Traffic) last(n int) (sum int64) {
 
 func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
 	var list []Signal
-	apart := map[string]bool{} // services whose nodes tell nothing more
+	apart := map[string]bool{}   // services whose nodes tell nothing more
 	for _, s := range r.Silent { // what traces show to be served is not lost: it is not logged
 		apart[s.Service] = s.Newest > 0
 	}
