@@ -91,7 +91,7 @@ eval-kpi: need-go need-node engine ## every product figure against brute force o
 eval-aggregate: need-go need-node engine ## are explanations right? labelled incidents through the whole path (SEED=1)
 	@go run ./internal/devtools/evalaggregate --seed '$(SEED)'
 
-eval-alerts: need-go need-node engine ## are pages right? labelled incidents and clean days through the whole path (SEED=1, SCENARIOS=200, DAYS=30, KINDS=all, PAGES=file)
+eval-alerts: need-go need-node engine ## are pages right? labelled incidents and clean days through the whole path (SEED=1, SCENARIOS=200, DAYS=30, KINDS=a,b, PAGES=file)
 	@go run ./internal/devtools/evalalerts --seed '$(SEED)' --scenarios '$(or $(SCENARIOS),200)' --days '$(or $(DAYS),30)' --kinds '$(KINDS)' --pages '$(PAGES)'
 
 replay: need-go need-node engine ## logs and spans of a folder in accelerated time, pages as JSON lines (DIR=folder, SPEED=0, OUT=pages.jsonl, CALM=1m; EXAMPLE=kind writes one)
