@@ -13,7 +13,7 @@ CONSUMERS ?= 2000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race lint lint-runbooks fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness dashboards dashboards-check dashboards-pictures eval-aggregate e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
+.PHONY: help demo test race lint lint-runbooks fmt vuln bench bench-ingest bench-storage bench-scale bench-alert bench-kpi eval-kpi bench-decode bench-aggregate bench-freshness dashboards dashboards-check dashboards-pictures eval-aggregate eval-alerts replay e2e e2e-kafka faults kafka build engine fuzz clean need-go need-node need-java
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,12 @@ eval-kpi: need-go need-node engine ## every product figure against brute force o
 
 eval-aggregate: need-go need-node engine ## are explanations right? labelled incidents through the whole path (SEED=1)
 	@go run ./internal/devtools/evalaggregate --seed '$(SEED)'
+
+eval-alerts: need-go need-node engine ## are pages right? labelled incidents and clean days through the whole path (SEED=1, SCENARIOS=200, DAYS=30, KINDS=a,b, PAGES=file)
+	@go run ./internal/devtools/evalalerts --seed '$(SEED)' --scenarios '$(or $(SCENARIOS),200)' --days '$(or $(DAYS),30)' --kinds '$(KINDS)' --pages '$(PAGES)'
+
+replay: need-go need-node engine ## logs and spans of a folder in accelerated time, pages as JSON lines (DIR=folder, SPEED=0, OUT=pages.jsonl, CALM=1m; EXAMPLE=kind writes one)
+	@go run ./internal/devtools/replay --dir '$(DIR)' --speed '$(or $(SPEED),0)' --out '$(or $(OUT),pages.jsonl)' --calm '$(or $(CALM),1m)' --example '$(EXAMPLE)' --seed '$(SEED)'
 
 bench-aggregate: need-go need-node engine ## what questions cost on a large store, bytes and CPU of rollups (ROWS=50000000)
 	@go run ./internal/devtools/aggregatebench --rows '$(or $(ROWS),50000000)'

@@ -30,7 +30,7 @@ func (c *Conn) Signals(ctx context.Context, at time.Time) (evaluate.Readings, er
 	r := evaluate.Readings{At: at}
 	reads := []signalRead{
 		{[]alert.Kind{alert.TrafficLost, alert.TrafficDip, alert.UnusualTraffic}, c.readTraffic},
-		{[]alert.Kind{alert.ClientErrors}, c.readClientErrors},
+		{[]alert.Kind{alert.ClientErrors}, c.readErrors},
 		{[]alert.Kind{alert.Breaker}, c.readBreakers},
 		{[]alert.Kind{alert.ConsumerFailing}, c.readUsers},
 		{[]alert.Kind{alert.LoggingGap}, c.readSilent},
@@ -169,49 +169,66 @@ func (c *Conn) trafficMinutes(ctx context.Context, at time.Time) (map[[2]string]
 	return minutes, err
 }
 
+// readErrors reads client errors of services and of routes.
+func (c *Conn) readErrors(ctx context.Context, at time.Time, r *evaluate.Readings) error {
+	if err := c.readClientErrors(ctx, at, r); err != nil {
+		return err
+	}
+	return c.readRouteErrors(ctx, at, r)
+}
+
+// readClientErrors reads the classes of client errors at each service, and how
+// many consumers mostly end so.
 func (c *Conn) readClientErrors(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `WITH
-		toDateTime(@at, 'UTC') AS until,
-		now_rows AS (SELECT service, consumer, toString(error_class) AS class, sum(requests) AS n FROM key_1m
-			WHERE time >= until - INTERVAL 5 MINUTE AND time < until AND consumer != '' GROUP BY service, consumer, class),
-		totals AS (SELECT service, consumer, sum(n) AS n FROM now_rows GROUP BY service, consumer),
-		services AS (SELECT service, sum(n) AS n, count() AS active FROM totals GROUP BY service),
-		usual AS (SELECT service, sum(requests) AS n FROM key_1h WHERE time >= until - INTERVAL 25 HOUR AND time < until - INTERVAL 1 HOUR AND consumer != '' GROUP BY service),
-		usual_class AS (SELECT service, toString(error_class) AS class, sum(requests) AS n FROM key_1h
-			WHERE time >= until - INTERVAL 25 HOUR AND time < until - INTERVAL 1 HOUR AND consumer != '' GROUP BY service, class),
-		began AS (SELECT service, toString(error_class) AS class, min(time) AS since FROM key_1m
-			WHERE time >= until - INTERVAL 5 MINUTE AND time < until AND consumer != '' GROUP BY service, class)
-		SELECT r.service, r.class, any(s.n), sum(r.n), any(s.active), countIf(r.n >= 0.5 * t.n), any(u.n), any(uc.n), any(b.since)
-		FROM now_rows AS r
-		INNER JOIN totals AS t ON t.service = r.service AND t.consumer = r.consumer
-		INNER JOIN services AS s ON s.service = r.service
-		LEFT JOIN usual AS u ON u.service = r.service
-		LEFT JOIN usual_class AS uc ON uc.service = r.service AND uc.class = r.class
-		INNER JOIN began AS b ON b.service = r.service AND b.class = r.class
-		WHERE startsWith(r.class, 'client_') AND r.class NOT IN ('client_cancelled', 'client_timeout')
-		GROUP BY r.service, r.class ORDER BY r.service, r.class`, at, func(rows driver.Rows) error {
+	usual, all, err := c.usualClasses(ctx, at)
+	if err != nil {
+		return err
+	}
+	return c.each(ctx, `SELECT service, class, any(of_service), sum(n), any(active), countIf(n >= 0.5 * of_consumer), min(since) FROM (
+			SELECT service, class, n, since, sum(n) OVER (PARTITION BY service, consumer) AS of_consumer,
+				sum(n) OVER (PARTITION BY service) AS of_service, uniqExact(consumer) OVER (PARTITION BY service) AS active FROM (
+				SELECT service, consumer, toString(error_class) AS class, sum(requests) AS n, min(time) AS since FROM key_1m
+				WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 5 MINUTE AND time < toDateTime(@at, 'UTC') AND consumer != '' GROUP BY service, consumer, error_class))
+		WHERE startsWith(class, 'client_') AND class NOT IN ('client_cancelled', 'client_timeout')
+		GROUP BY service, class ORDER BY service, class`, at, func(rows driver.Rows) error {
 		var e evaluate.ClassShare
 		var active, hit uint64
-		if err := rows.Scan(&e.Service, &e.Class, &e.Requests, &e.Errors, &active, &hit, &e.UsualRequests, &e.UsualErrors, &e.Since); err != nil {
+		if err := rows.Scan(&e.Service, &e.Class, &e.Requests, &e.Errors, &active, &hit, &e.Since); err != nil {
 			return err
 		}
 		e.Active, e.Hit = int64(active), int64(hit)
+		e.UsualRequests, e.UsualErrors = all[e.Service], usual[[2]string{e.Service, e.Class}]
 		r.Errors = append(r.Errors, e)
 		return nil
 	})
 }
 
+// usualClasses returns the requests of the day before, less the last hour, by
+// service and class, and by service.
+func (c *Conn) usualClasses(ctx context.Context, at time.Time) (map[[2]string]int64, map[string]int64, error) {
+	classes, services := map[[2]string]int64{}, map[string]int64{}
+	err := c.each(ctx, `SELECT service, toString(error_class), sum(requests) FROM key_1h
+		WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 25 HOUR AND time < toDateTime(@at, 'UTC') - INTERVAL 1 HOUR AND consumer != ''
+		GROUP BY service, error_class`, at, func(rows driver.Rows) error {
+		var k [2]string
+		var n int64
+		err := rows.Scan(&k[0], &k[1], &n)
+		classes[k] = n
+		services[k[0]] += n
+		return err
+	})
+	return classes, services, err
+}
+
 func (c *Conn) readUsers(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `WITH per_class AS (
+	return c.each(ctx, `SELECT service, consumer, any(plan), sum(n), sum(bad) AS failed, any(of_service) - sum(n), any(bad_of_service) - failed,
+			argMax(class, bad), minIf(first, bad > 0)
+		FROM (SELECT *, sum(n) OVER (PARTITION BY service) AS of_service, sum(bad) OVER (PARTITION BY service) AS bad_of_service FROM (
 			SELECT service, consumer, any(plan) AS plan, toString(error_class) AS class, sum(requests) AS n,
 				if(class IN ('none', 'client_cancelled'), 0, n) AS bad, min(time) AS first
 			FROM key_1m WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 15 MINUTE AND time < toDateTime(@at, 'UTC') AND consumer != ''
-			GROUP BY service, consumer, error_class),
-		per_service AS (SELECT service, sum(n) AS all_n, sum(bad) AS all_bad FROM per_class GROUP BY service)
-		SELECT c.service, consumer, any(plan), sum(n), sum(bad) AS failed, any(s.all_n) - sum(n), any(s.all_bad) - failed,
-			argMax(class, bad), minIf(first, bad > 0)
-		FROM per_class AS c INNER JOIN per_service AS s ON s.service = c.service
-		GROUP BY c.service, consumer HAVING failed > 0 AND failed * 2 >= sum(n) ORDER BY failed DESC, c.service, consumer LIMIT 200`, at, func(rows driver.Rows) error {
+			GROUP BY service, consumer, error_class))
+		GROUP BY service, consumer HAVING failed > 0 AND failed * 2 >= sum(n) ORDER BY failed DESC, service, consumer LIMIT 200`, at, func(rows driver.Rows) error {
 		var u evaluate.ConsumerUse
 		if err := rows.Scan(&u.Service, &u.Consumer, &u.Plan, &u.Requests, &u.Failed, &u.OthersRequests, &u.OthersFails, &u.Class, &u.Since); err != nil {
 			return err
@@ -222,14 +239,14 @@ func (c *Conn) readUsers(ctx context.Context, at time.Time, r *evaluate.Readings
 }
 
 func (c *Conn) readSilent(ctx context.Context, at time.Time, r *evaluate.Readings) error {
-	return c.each(ctx, `SELECT s.service, s.n, l.last FROM (
-			SELECT service, toInt64(count()) AS n FROM span
+	return c.each(ctx, `SELECT s.service, s.n, s.newest, l.last FROM (
+			SELECT service, toInt64(count()) AS n, toInt64(countIf(ts >= toDateTime(@at, 'UTC') - INTERVAL 3 MINUTE)) AS newest FROM span
 			WHERE kind = 'server' AND ts >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND ts < toDateTime(@at, 'UTC') GROUP BY service) AS s
 		INNER JOIN (SELECT service, max(time) AS last FROM request_1m
 			WHERE time >= toDateTime(@at, 'UTC') - INTERVAL 7 DAY AND time < toDateTime(@at, 'UTC') GROUP BY service) AS l ON l.service = s.service
-		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
+		WHERE l.last < toDateTime(@at, 'UTC') - INTERVAL 2 MINUTE ORDER BY s.service`, at, func(rows driver.Rows) error {
 		var s evaluate.SilentService
-		if err := rows.Scan(&s.Service, &s.Spans, &s.Last); err != nil {
+		if err := rows.Scan(&s.Service, &s.Spans, &s.Newest, &s.Last); err != nil {
 			return err
 		}
 		r.Silent = append(r.Silent, s)

@@ -20,32 +20,80 @@ const (
 	chance      = 1e-3 // above which a rise may be one
 )
 
+// mostOfClass is the share of a service's errors of a class that makes them one
+// route's.
+const mostOfClass = 0.8
+
 func findClientErrors(_ SignalsConfig, r *Readings) []Signal {
 	var list []Signal
-	for _, e := range r.Errors {
-		usual := 0.0
-		if e.UsualRequests > 0 {
-			usual = float64(e.UsualErrors) / float64(e.UsualRequests)
+	for i := range r.Errors {
+		if e := &r.Errors[i]; e.everyones() && !e.oneRoutes(r.Errors) && (e.Route == "" || e.isMost(r.Errors)) {
+			list = append(list, e.signal())
 		}
-		// Twice what is usual, and a hundredth at least.
-		if e.Hit < minHit || float64(e.Hit) < minHitShare*float64(e.Active) || slo.AtLeast(e.Errors, e.Requests, max(2*usual, 0.01)) > chance {
-			continue
-		}
-		share := float64(e.Errors) / float64(e.Requests)
-		list = append(list, Signal{
-			Kind: alert.ClientErrors, Service: e.Service, Labels: map[string]string{"error_class": e.Class}, Severity: alert.Page, Since: e.Since, ErrorClass: e.Class,
-			Headline: fmt.Sprintf("%s for %s of %s consumers (%s of requests, usual %s)", e.Class, thousands(e.Hit), thousands(e.Active), percent(share), percent(usual)),
-			Lines: []Line{
-				{"Impact", fmt.Sprintf("%s of %s requests in 5 m · %s of %s consumers", thousands(e.Errors), thousands(e.Requests), thousands(e.Hit), thousands(e.Active))},
-				{"Reach", "everyone: not one client's mistake, but a certificate, an identity provider, a route or a limit of ours"},
-			},
-			Reach: &ReachFacts{
-				Name: suspect.Everyone, Services: []Hit{{clean(e.Service), e.Errors, e.Requests}}, Consumers: &ConsumerFacts{Affected: e.Hit, Active: e.Active},
-			},
-			Evidence: map[string]any{"requests": e.Requests, "errors": e.Errors, "consumers_active": e.Active, "consumers_hit": e.Hit, "usual_share": usual},
-		})
 	}
 	return list
+}
+
+func (e *ClassShare) usual() float64 {
+	if e.UsualRequests == 0 {
+		return 0
+	}
+	return float64(e.UsualErrors) / float64(e.UsualRequests)
+}
+
+// everyones tells whether many consumers get the error, more than is usual: twice
+// that, and a hundredth at least, of one route half. A route without a past may
+// never have answered otherwise.
+func (e *ClassShare) everyones() bool {
+	least := max(2*e.usual(), 0.01)
+	if e.Route != "" {
+		if least = max(2*e.usual(), 0.5); e.UsualRequests == 0 || e.usual() > 0.3 {
+			return false
+		}
+	}
+	return e.Hit >= minHit && float64(e.Hit) >= minHitShare*float64(e.Active) && slo.AtLeast(e.Errors, e.Requests, least) <= chance
+}
+
+// oneRoutes tells whether an error of a service is that of one of its routes.
+func (e *ClassShare) oneRoutes(list []ClassShare) bool {
+	return e.Route == "" && slices.ContainsFunc(list, func(o ClassShare) bool {
+		return o.Service == e.Service && o.Class == e.Class && o.Route != "" && o.everyones() && o.isMost(list)
+	})
+}
+
+// isMost tells whether a route has most of its service's errors of the class, and
+// is not most of the service.
+func (e *ClassShare) isMost(list []ClassShare) bool {
+	for _, o := range list {
+		if o.Service == e.Service && o.Class == e.Class && o.Route == "" {
+			return float64(e.Errors) >= mostOfClass*float64(o.Errors) && float64(e.Requests) < mostOfClass*float64(o.Requests)
+		}
+	}
+	return true // the service is not named where no route was found
+}
+
+func (e *ClassShare) signal() Signal {
+	share := float64(e.Errors) / float64(e.Requests)
+	s := Signal{
+		Kind: alert.ClientErrors, Service: e.Service, Labels: map[string]string{"error_class": e.Class}, Severity: alert.Page, Since: e.Since, ErrorClass: e.Class,
+		Headline: fmt.Sprintf("%s for %s of %s consumers (%s of requests, usual %s)", e.Class, thousands(e.Hit), thousands(e.Active), percent(share), percent(e.usual())),
+		Lines: []Line{
+			{"Impact", fmt.Sprintf("%s of %s requests in 5 m · %s of %s consumers", thousands(e.Errors), thousands(e.Requests), thousands(e.Hit), thousands(e.Active))},
+			{"Reach", "everyone: not one client's mistake, but a certificate, an identity provider, a route or a limit of ours"},
+		},
+		Reach: &ReachFacts{
+			Name: suspect.Everyone, Services: []Hit{{clean(e.Service), e.Errors, e.Requests}}, Consumers: &ConsumerFacts{Affected: e.Hit, Active: e.Active},
+		},
+		Evidence: map[string]any{"requests": e.Requests, "errors": e.Errors, "consumers_active": e.Active, "consumers_hit": e.Hit, "usual_share": e.usual()},
+	}
+	if e.Route != "" {
+		s.Labels["route"] = e.Route
+		s.Headline = clean(e.Route) + " " + s.Headline
+		s.Lines[1].Text = "one route, " + clean(e.Route) + ", for all who call it: it was lost, moved or closed"
+		s.Reach.Name, s.Reach.Where, s.Reach.Share = "one_route", map[string]string{suspect.Route: clean(e.Route)}, share
+		s.Reach.Routes = []Hit{{clean(e.Route), e.Errors, e.Requests}}
+	}
+	return s
 }
 
 // When traffic is lost, or dips.
@@ -94,41 +142,80 @@ func (t *Traffic) last(n int) (sum int64) {
 
 func findTrafficLost(_ SignalsConfig, r *Readings) []Signal {
 	var list []Signal
-	whole := map[string]bool{}
+	apart := map[string]bool{}   // services whose nodes tell nothing more
+	for _, s := range r.Silent { // what traces show to be served is not lost: it is not logged
+		apart[s.Service] = s.Newest > 0
+	}
+	var parts []Traffic
 	for _, t := range r.Traffic { // services come before their nodes
-		rate, why := t.usualRate(r.At, lostMinutes)
-		if rate < lostRate || len(t.Minutes) < lostMinutes || whole[t.Service] || t.retired() {
-			continue
+		if t.Node != "" {
+			parts = append(parts, t)
+		} else if s, ok := t.lost(r.At); ok && !apart[t.Service] {
+			apart[t.Service] = true
+			list = append(list, s)
 		}
-		lost := true
-		for _, v := range t.Minutes[len(t.Minutes)-lostMinutes:] {
-			lost = lost && float64(v) < lostShare*rate
+	}
+	parts = slices.DeleteFunc(parts, func(t Traffic) bool { return apart[t.Service] })
+	silent := map[string]bool{}
+	for _, t := range slices.Concat(wholeNodes(parts), parts) {
+		if s, ok := t.lost(r.At); ok && !silent[t.Node] {
+			silent[t.Node] = t.Service == allServices
+			list = append(list, s)
 		}
-		if !lost {
-			continue
-		}
-		since := r.At
-		for i := len(t.Minutes) - 1; i >= 0 && float64(t.Minutes[i]) < lostShare*rate; i-- {
-			since = since.Add(-time.Minute)
-		}
-		sig := Signal{
-			Kind: alert.TrafficLost, Service: t.Service, Severity: alert.Page, Since: since,
-			Headline: fmt.Sprintf("traffic lost: %d a minute, %.0f requests are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
-			Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests are missing since %s UTC", thousands(int64(rate*r.At.Sub(since).Minutes())), since.UTC().Format("15:04"))}, {"Reach", "the whole service; Kafka is complete, so they were not logged or never came"}},
-			Evidence: map[string]any{"usual_per_minute": rate, "usual": why, "minutes": t.Minutes[max(0, len(t.Minutes)-10):]},
-		}
-		if t.Node == "" {
-			whole[t.Service] = true
-			sig.Reach = &ReachFacts{Name: suspect.Everyone, Services: []Hit{{Name: clean(t.Service)}}}
-		} else {
-			sig.Labels = map[string]string{"node": t.Node}
-			sig.Reach = &ReachFacts{Name: "one_node", Where: map[string]string{suspect.Node: clean(t.Node)}, Share: 1}
-			sig.Headline = strings.Replace(sig.Headline, "traffic lost", "node "+clean(t.Node)+" is silent", 1)
-			sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
-		}
-		list = append(list, sig)
 	}
 	return list
+}
+
+// lost returns the signal that traffic has gone, if it has.
+func (t *Traffic) lost(at time.Time) (Signal, bool) {
+	rate, why := t.usualRate(at, lostMinutes)
+	if rate < lostRate || len(t.Minutes) < lostMinutes || t.retired() {
+		return Signal{}, false
+	}
+	since := at
+	for i := len(t.Minutes) - 1; i >= 0 && float64(t.Minutes[i]) < lostShare*rate; i-- {
+		since = since.Add(-time.Minute)
+	}
+	if at.Sub(since) < lostMinutes*time.Minute {
+		return Signal{}, false
+	}
+	sig := Signal{
+		Kind: alert.TrafficLost, Service: t.Service, Severity: alert.Page, Since: since,
+		Headline: fmt.Sprintf("traffic lost: %d a minute, %.0f requests are usual %s", t.last(lostMinutes)/lostMinutes, rate, why),
+		Lines:    []Line{{"Impact", fmt.Sprintf("about %s requests are missing since %s UTC", thousands(int64(rate*at.Sub(since).Minutes())), since.UTC().Format("15:04"))}, {"Reach", "the whole service; Kafka is complete, so they were not logged or never came"}},
+		Reach:    &ReachFacts{Name: suspect.Everyone, Services: []Hit{{Name: clean(t.Service)}}},
+		Evidence: map[string]any{"usual_per_minute": rate, "usual": why, "minutes": t.Minutes[max(0, len(t.Minutes)-10):]},
+	}
+	if t.Node != "" {
+		sig.Labels = map[string]string{"node": t.Node}
+		sig.Reach = &ReachFacts{Name: "one_node", Where: map[string]string{suspect.Node: clean(t.Node)}, Share: 1}
+		sig.Headline = strings.Replace(sig.Headline, "traffic lost", "node "+clean(t.Node)+" is silent", 1)
+		sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
+	}
+	return sig, true
+}
+
+// allServices is the name of what concerns a node whatever it serves: that under
+// which gateways report their own spans.
+const allServices = "gateway"
+
+// wholeNodes returns the traffic of each node that serves several services, summed.
+func wholeNodes(parts []Traffic) []Traffic {
+	var nodes []Traffic
+	count, at := map[string]int{}, map[string]int{}
+	for _, t := range parts {
+		count[t.Node]++
+		i, ok := at[t.Node]
+		if !ok {
+			i = len(nodes)
+			at[t.Node] = i
+			nodes = append(nodes, Traffic{Service: allServices, Node: t.Node, Minutes: make([]int64, len(t.Minutes))})
+		}
+		for k := range min(len(t.Minutes), len(nodes[i].Minutes)) {
+			nodes[i].Minutes[k] += t.Minutes[k]
+		}
+	}
+	return slices.DeleteFunc(nodes, func(t Traffic) bool { return count[t.Node] < 2 })
 }
 
 func findTrafficDips(c SignalsConfig, r *Readings) []Signal {
@@ -355,13 +442,16 @@ func sunset(at, end time.Time, u VersionUse) []Signal {
 	}}
 }
 
-// minSpans is how many served requests traces must show.
-const minSpans = 20
+// When requests are served and not logged.
+const (
+	minSpans   = 20 // of served requests
+	gapMinutes = 10
+)
 
 func findLoggingGaps(_ SignalsConfig, r *Readings) []Signal {
 	var list []Signal
 	for _, s := range r.Silent {
-		if s.Spans < minSpans {
+		if s.Spans < minSpans || r.At.Sub(s.Last) < gapMinutes*time.Minute {
 			continue
 		}
 		list = append(list, Signal{

@@ -90,6 +90,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
+// Step does one round of Run, for a caller with a clock of its own.
+func (l *Loop) Step(ctx context.Context) error { return l.round(ctx) }
+
 // round judges all ticks that have become complete.
 func (l *Loop) round(ctx context.Context) error {
 	complete, ok, err := l.complete(ctx)

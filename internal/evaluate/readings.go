@@ -44,9 +44,11 @@ type Traffic struct {
 	History []baseline.Point
 }
 
-// ClassShare is a class of client errors at a service.
+// ClassShare is a class of client errors at a service, or at one route of it that
+// mostly ends so.
 type ClassShare struct {
 	Service, Class string
+	Route          string // METHOD template; empty: the whole service
 	// In the last five minutes:
 	Requests, Errors int64
 	Active, Hit      int64 // consumers, and those of which at least half of all requests end so
@@ -124,6 +126,7 @@ type BudgetState struct {
 type SilentService struct {
 	Service string
 	Spans   int64     // of requests served, in the last ten minutes
+	Newest  int64     // of them in the last three
 	Last    time.Time // its last request in an access log
 }
 

@@ -48,6 +48,14 @@ func TestDetectors(t *testing.T) {
 			{Service: "small part", Class: "client_auth", Requests: 1000, Errors: 400, Active: 100, Hit: 20, Since: at},
 			{Service: "as usual", Class: "client_not_found", Requests: 1000, Errors: 400, Active: 20, Hit: 8, UsualRequests: 100_000, UsualErrors: 38_000, Since: at},
 		}}, []string{"all error_class=client_auth"}},
+		{alert.ClientErrors, Readings{Errors: []ClassShare{
+			{Service: "one route", Class: "client_not_found", Requests: 1000, Errors: 400, Active: 20, Hit: 8, UsualRequests: 100_000, Since: at},
+			{Service: "one route", Route: "GET /a", Class: "client_not_found", Requests: 400, Errors: 390, Active: 12, Hit: 11, UsualRequests: 40_000, Since: at},
+			{Service: "all routes", Class: "client_auth", Requests: 1000, Errors: 900, Active: 20, Hit: 18, UsualRequests: 100_000, Since: at},
+			{Service: "all routes", Route: "GET /a", Class: "client_auth", Requests: 400, Errors: 390, Active: 12, Hit: 11, UsualRequests: 40_000, Since: at},
+			{Service: "no route", Route: "GET /b", Class: "gateway_no_route", Requests: 400, Errors: 400, Active: 12, Hit: 12, UsualRequests: 40_000, Since: at},
+			{Service: "never there", Route: "GET /c", Class: "client_not_found", Requests: 400, Errors: 400, Active: 12, Hit: 12, Since: at},
+		}}, []string{"all routes error_class=client_auth", "no route error_class=gateway_no_route route=GET /b", "one route error_class=client_not_found route=GET /a"}},
 		{alert.TrafficLost, Readings{Traffic: []Traffic{
 			{Service: "idle", Minutes: minutes(75, 20, 0, 0, 0)},
 			{Service: "lost", Minutes: minutes(75, 300, 3, 0, 2)},
@@ -58,7 +66,14 @@ func TestDetectors(t *testing.T) {
 			{Service: "by week", Minutes: make([]int64, 75), History: usualHours(at, 6000)},
 			{Service: "retired", Minutes: make([]int64, 75), History: append(usualHours(at, 6000)[:26*24], make([]baseline.Point, 48)...)},
 			{Service: "young", Minutes: minutes(30, 300, 0, 0, 0)},
-		}}, []string{"by week", "lost", "node node=n2"}},
+			// A node that serves two services is one signal; one that is served, as traces show, is not lost.
+			{Service: "node", Node: "n3", Minutes: minutes(75, 100, 0, 0, 0)},
+			{Service: "two minutes", Node: "n3", Minutes: minutes(75, 100, 0, 0, 0)},
+			{Service: "unlogged", Minutes: minutes(75, 300, 0, 0, 0)},
+			// What is lost as a whole makes no node silent that serves little else.
+			{Service: "lost", Node: "n4", Minutes: minutes(75, 150, 1, 0, 1)},
+			{Service: "small", Node: "n4", Minutes: minutes(75, 6)},
+		}, Silent: []SilentService{{Service: "unlogged", Spans: 300, Newest: 90, Last: at.Add(-4 * time.Minute)}}}, []string{"by week", "gateway node=n3", "lost", "node node=n2"}},
 		{alert.TrafficDip, Readings{Traffic: []Traffic{
 			{Service: "dip", Minutes: minutes(75, 100, low...), History: usualHours(at, 6000)},
 			{Service: "no history", Minutes: minutes(75, 100, low...)},
@@ -95,7 +110,7 @@ func TestDetectors(t *testing.T) {
 		}}, []string{"gatewatch node=filling", "gatewatch node=nearly full"}},
 		{alert.BudgetLow, Readings{Budgets: []BudgetState{{SLO: "low", Service: "a", Left: 0.05}, {SLO: "fine", Service: "a", Left: 0.5}, {SLO: "burns", Service: "a", Firing: true}}}, []string{"a objective=low"}},
 		{alert.Sunset, Readings{Versions: []VersionUse{{Service: "s", Version: "v1", Keys: 3}, {Service: "s", Version: "v2", Keys: 3}, {Service: "s", Version: "v3", Keys: 3}}}, []string{"s version=v1"}},
-		{alert.LoggingGap, Readings{Silent: []SilentService{{Service: "mute", Spans: 300}, {Service: "rare", Spans: 3}}}, []string{"mute"}},
+		{alert.LoggingGap, Readings{Silent: []SilentService{{Service: "mute", Spans: 300, Last: at.Add(-time.Hour)}, {Service: "rare", Spans: 3, Last: at.Add(-time.Hour)}, {Service: "so far", Spans: 300, Last: at.Add(-4 * time.Minute)}}}, []string{"mute"}},
 		{alert.StaleData, Readings{Topics: []TopicState{{Topic: "old", CaughtUp: true, CompleteUntil: at.Add(-3 * time.Minute)}, {Topic: "first read", CompleteUntil: at.Add(-3 * time.Hour)}, {Topic: "fresh", CaughtUp: true, CompleteUntil: at}}}, []string{"gatewatch topic=old"}},
 		{alert.DeadLetters, Readings{Topics: []TopicState{{Topic: "bad", Messages: 1000, Dead: 20, Reason: "json"}, {Topic: "few", Messages: 10_000, Dead: 20}, {Topic: "rare", Messages: 20, Dead: 5}}}, []string{"gatewatch topic=bad"}},
 	} {
