@@ -5,9 +5,9 @@ func theIncident(column string) string {
 	return "(SELECT " + column + " FROM v_incident WHERE alert_id = " + one("alert") + ")"
 }
 
-// evidence lists a list of the chosen incident's evidence.
-func evidence(name, columns, order string) string {
-	return "SELECT " + columns + "\nFROM (SELECT arrayJoin(JSONExtractArrayRaw(evidence, '" + name + "')) AS j FROM v_incident WHERE alert_id = " + one("alert") + ")\nORDER BY " + order + " LIMIT 50"
+// evidence lists a list of the chosen incident's evidence, found by the quoted names on the way to it.
+func evidence(path, columns, order string) string {
+	return "SELECT " + columns + "\nFROM (SELECT arrayJoin(JSONExtractArrayRaw(evidence, " + path + ")) AS j FROM v_incident WHERE alert_id = " + one("alert") + ")\nORDER BY " + order + " LIMIT 50"
 }
 
 func incident() board {
@@ -29,8 +29,8 @@ func incident() board {
 					columns: []column{{name: "part", width: 90}, {name: "text", wrap: true, link: link{"The runbook", "${__data.fields.runbook_url}"}}, {name: "runbook_url", hidden: true}}},
 				{id: 3, kind: aTable, title: "Suspects", w: 10, h: 13, needs: "alerts", fine: "No part of the traffic stands out, or the alert compares nothing",
 					about: "Parts of the traffic that hold more of the excess than their share of requests, from all requests of the burn against the hour before: share of the excess, and how many times their part.",
-					sql: evidence("suspects", "coalesce(nullIf(JSONExtractString(j, 'Dimension'), ''), JSONExtractString(j, 'dimension')) AS dimension, coalesce(nullIf(JSONExtractString(j, 'Value'), ''), JSONExtractString(j, 'value')) AS value, "+
-						"least(1, greatest(JSONExtractFloat(j, 'Share'), JSONExtractFloat(j, 'share'))) AS excess, greatest(JSONExtractFloat(j, 'Lift'), JSONExtractFloat(j, 'lift')) AS lift", "excess DESC"),
+					sql: evidence("'suspects'", "arrayStringConcat(arrayMap(w -> w.1, JSONExtractKeysAndValues(j, 'where', 'String') AS place), ' + ') AS dimension, arrayStringConcat(arrayMap(w -> w.2, place), ' + ') AS value, "+
+						"least(1, JSONExtractFloat(j, 'share')) AS excess, JSONExtractFloat(j, 'lift') AS lift", "excess DESC"),
 					columns: []column{{name: "excess", title: "of the excess", unit: "percentunit", bar: true, width: 130}, {name: "lift", title: "times its part", unit: "x", width: 110}, {name: "dimension", width: 100}}},
 			}},
 			{title: "How it burns", panels: []panel{
@@ -47,10 +47,10 @@ func incident() board {
 					sql: "WITH toUInt32(greatest($__interval_s, 30)) AS step\nSELECT toDateTime(intDiv(toUInt32(r.ts), step) * step) AS time, if(r.upstream = '', 'none', r.upstream) AS series, countIf(" + isServer + ") / count() AS value\n" + raw + " AND r.ts < (SELECT complete_until FROM v_complete)\nGROUP BY time, series ORDER BY time, series"},
 				{id: 14, kind: aGauge, title: "Layers when it was raised", w: 6, unit: "s", needs: "spans", fine: "The alert names no layers: too few traces on either side",
 					about: "Time at p95 by layer in the newest minutes less the hour before, as the page saw it. The largest rise is the layer to blame; below 0 it became faster.",
-					sql:   evidence("layers", "coalesce(nullIf(JSONExtractString(j, 'Name'), ''), JSONExtractString(j, 'name')) AS layer, (JSONExtractFloat(j, 'Now') - JSONExtractFloat(j, 'Before')) / 1000000000 AS rise", "rise DESC")},
+					sql:   evidence("'layers', 'layers'", "JSONExtractString(j, 'name') AS layer, (JSONExtractFloat(j, 'now_ms') - JSONExtractFloat(j, 'before_ms')) / 1000 AS rise", "rise DESC")},
 				{id: 15, kind: aGauge, title: "Error classes when it was raised", w: 6, unit: "percentunit", max: 1, needs: "alerts", fine: "The alert is about no failing requests",
 					about: "Share of the failing requests by class, of the newest minutes, as the page saw it.",
-					sql:   evidence("classes", "coalesce(nullIf(JSONExtractString(j, 'Name'), ''), JSONExtractString(j, 'name')) AS class, greatest(JSONExtractFloat(j, 'Share'), JSONExtractFloat(j, 'share')) AS share", "share DESC")},
+					sql:   evidence("'classes'", "JSONExtractString(j, 'name') AS class, JSONExtractFloat(j, 'share') AS share", "share DESC")},
 			}},
 			{title: "For whom, and what it costs", panels: []panel{
 				{id: 20, kind: aTable, title: "Affected consumers and keys", w: 16, h: 10, needs: "requests", fine: "No call with a key failed on our side in this range",

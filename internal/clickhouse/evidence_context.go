@@ -85,10 +85,11 @@ func (e *evidenceReader) firstSeen(ctx context.Context) error {
 }
 
 // layers sums the service's layers in the failure, as aggregate does it for
-// minutes that are over, and takes those before from what aggregate computed.
+// minutes that are over, and takes those before from what aggregate computed, or
+// likewise while it has not come to them.
 func (e *evidenceReader) layers(ctx context.Context) error {
-	ev := e.ev
-	before, err := e.conn.Layers(ctx, e.onset.Add(-comparison), e.onset, "layer_1m", []Condition{{Dimension: "service", Value: e.feed.Service}}, false)
+	ev, from := e.ev, e.onset.Add(-comparison)
+	before, err := e.conn.Layers(ctx, from, e.onset, "layer_1m", []Condition{{Dimension: "service", Value: e.feed.Service}}, false)
 	if err != nil {
 		return err
 	}
@@ -96,9 +97,17 @@ func (e *evidenceReader) layers(ctx context.Context) error {
 		ev.LayersBefore = layers
 	}
 	if len(ev.LayersBefore) == 0 {
-		return nil
+		if ev.LayersBefore, err = e.sumLayers(ctx, from, e.onset); err != nil || len(ev.LayersBefore) == 0 {
+			return err
+		}
 	}
-	ev.LayersNow = map[string]layer.Figures{}
+	ev.LayersNow, err = e.sumLayers(ctx, ev.From, ev.To)
+	return err
+}
+
+// sumLayers sums the service's layers from its requests and spans.
+func (e *evidenceReader) sumLayers(ctx context.Context, from, to time.Time) (map[string]layer.Figures, error) {
+	sums := map[string]layer.Figures{}
 	for _, text := range layerSelects() {
 		err := e.conn.scan(ctx, `SELECT toString(layer), sum(requests), sum(measured), sum(traces), sum(errors), sum(time_us_sum), sumMap(time_hist) FROM (`+text+`) GROUP BY layer`, func(rows driver.Rows) error {
 			var name string
@@ -108,14 +117,14 @@ func (e *evidenceReader) layers(ctx context.Context) error {
 				return err
 			}
 			f.Time = histogram.Histogram(hist)
-			ev.LayersNow[name] = f
+			sums[name] = f
 			return nil
-		}, clickhouse.Named("service", e.feed.Service), clickhouse.Named("from", ev.From.Unix()), clickhouse.Named("to", ev.To.Unix()), clickhouse.Named("now", ev.To.UnixMilli()))
+		}, clickhouse.Named("service", e.feed.Service), clickhouse.Named("from", from.Unix()), clickhouse.Named("to", to.Unix()), clickhouse.Named("now", to.UnixMilli()))
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return sums, nil
 }
 
 // worth reads what workflows bring in by the hour, where a step of theirs is

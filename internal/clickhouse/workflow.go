@@ -77,17 +77,17 @@ func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 	add("time_zone", "", zone)
 	for i := range d.Workflows {
 		w := &d.Workflows[i]
-		steps, routes, calls := make([]string, len(w.Steps)), make([]string, len(w.Steps)), make([]stepCall, len(w.Steps))
+		steps, calls := make([]string, len(w.Steps)), make([]stepCall, len(w.Steps))
 		for j := range w.Steps {
 			step := &w.Steps[j]
 			calls[j] = stepCall{step.Service, step.Method, kpi.Template(step.Route)}
-			steps[j], routes[j] = step.Title(), calls[j].Method+" "+calls[j].Template
+			steps[j] = step.Title()
 		}
 		currency := ""
 		if w.Value != nil {
 			currency = w.Value.Currency
 		}
-		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "routes": routes, "calls": calls, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
+		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "calls": calls, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
 	}
 	for i := range d.Plans {
 		for _, q := range d.Plans[i].Quotas {
