@@ -50,7 +50,7 @@ func incidents() map[string]incident {
 	client := func(kind, class string) runbook.Signal { return runbook.Signal{Kind: kind, ErrorClass: class} }
 	consumer := func(name string) map[string]string { return map[string]string{"consumer": name + "-c1"} }
 	return map[string]incident{
-		"auth-everyone": {sig: client("client_errors", "client_auth"), bad: all, as: "client_auth", first: "client_auth", query: "12"},
+		"auth-everyone": {sig: client("client_errors", "client_auth"), bad: all, as: "client_auth", first: "client_auth", query: "/b"},
 		"bad-release":   {sig: release, bad: "number % 5 = 1", as: "upstream_5xx", vars: map[string]string{"version": "v2"}, first: "v2", query: "v2"},
 		"breaker-open":  {sig: client("breaker_open", "breaker_open"), bad: all, as: "breaker_open", first: "breaker_open", query: "u2"},
 		"budget-low": {

@@ -11,6 +11,7 @@ GRANT CREATE DATABASE ON gatewatch.* TO gatewatch;
 GRANT SELECT ON system.tables TO gatewatch;
 GRANT SELECT ON system.columns TO gatewatch;
 GRANT SELECT ON system.parts TO gatewatch;
+GRANT SELECT ON system.merges TO gatewatch;
 GRANT SELECT ON system.disks TO gatewatch;
 
 -- People and Grafana.

@@ -63,7 +63,7 @@ func (c *Conn) ServerIDs(ctx context.Context, n int) (int, error) {
 // rights are what gatewatch's user needs; {{db}} is its database.
 var rights = [...]string{
 	"CREATE DATABASE ON {{db}}.*", "CREATE TABLE ON {{db}}.*", "DROP TABLE ON {{db}}.*", "ALTER TABLE ON {{db}}.*",
-	"INSERT ON {{db}}.*", "SELECT ON {{db}}.*",
+	"INSERT ON {{db}}.*", "SELECT ON {{db}}.*", "SELECT ON system.parts", "SELECT ON system.merges", "SELECT ON system.disks",
 	"TABLE ENGINE ON MergeTree", "TABLE ENGINE ON ReplacingMergeTree", "TABLE ENGINE ON SummingMergeTree", "TABLE ENGINE ON AggregatingMergeTree",
 }
 

@@ -261,7 +261,7 @@ func (c *Conn) readTopics(ctx context.Context, at time.Time, r *evaluate.Reading
 	}
 	reasons := map[string]string{}
 	err = c.each(ctx, `SELECT topic, argMax(reason, n) FROM (SELECT topic, reason, count() AS n FROM dead_letter
-		WHERE kafka_time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE GROUP BY topic, reason) GROUP BY topic`, at, func(rows driver.Rows) error {
+		WHERE kafka_time >= toDateTime(@at, 'UTC') - INTERVAL 10 MINUTE AND kafka_time < toDateTime(@at, 'UTC') GROUP BY topic, reason) GROUP BY topic`, at, func(rows driver.Rows) error {
 		var topic, reason string
 		err := rows.Scan(&topic, &reason)
 		reasons[topic] = reason

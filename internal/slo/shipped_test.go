@@ -33,7 +33,9 @@ func TestDocumentedFiles(t *testing.T) {
 	}
 	var files []string
 	for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
-		files = append(files, m[1])
+		if !strings.Contains(m[1], "kind: Owners") { // package owner's
+			files = append(files, m[1])
+		}
 	}
 	set, err := Parse("alerting.md", []byte(strings.Join(files, "---\n")))
 	if err != nil {
