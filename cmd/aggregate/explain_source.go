@@ -160,9 +160,6 @@ func medianDelay(delays map[string]time.Duration) time.Duration {
 	return list[len(list)/2]
 }
 
-// maxPropagation is about how many requests are compared with spans.
-const maxPropagation = 2_000_000
-
 func askPropagation(ctx context.Context, r *reporter, s clickhouse.Scope) (*sheet, error) {
 	out := &sheet{source: "access_log, span", fields: []field{
 		{name: "service", text: true}, {name: "route", text: true}, {name: "requests"}, {name: "traced"}, {name: "continued", show: showShare}, {name: "spans"}, {name: "orphans", show: showShare},
@@ -179,9 +176,9 @@ func askPropagation(ctx context.Context, r *reporter, s clickhouse.Scope) (*shee
 	if err != nil {
 		return nil, err
 	}
-	if n > maxPropagation {
-		s.From = s.To.Add(-time.Duration(float64(s.To.Sub(s.From)) * maxPropagation / float64(n))).Truncate(time.Minute)
-		n = maxPropagation
+	if n > maxRaw {
+		s.From = s.To.Add(-time.Duration(float64(s.To.Sub(s.From)) * maxRaw / float64(n))).Truncate(time.Minute)
+		n = maxRaw
 		out.notes = append(out.notes, "there are too many requests to look at all: these are the newest")
 	}
 	out.from, out.to = s.From, s.To

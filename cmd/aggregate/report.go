@@ -267,14 +267,17 @@ func (r *reporter) query(ctx context.Context, by []string, where []clickhouse.Co
 		return !slices.ContainsFunc(dims, func(d string) bool { return !slices.Contains(s.Dimensions(), d) })
 	}
 	var level rollup.Level
+	var levels []rollup.Level
 	var kept bool
 	switch {
 	case within(clickhouse.SourceRequest):
 		q.Source = clickhouse.SourceRequest
-		level, kept = rollup.Choose(requestLevels(r.conf.Retention), from, to, r.now)
+		levels = requestLevels(r.conf.Retention)
+		level, kept = rollup.Choose(levels, from, to, r.now)
 	case within(clickhouse.SourceKey):
 		q.Source = clickhouse.SourceKey
-		level, kept = rollup.Choose(keyLevels(r.conf.Retention), from, to, r.now)
+		levels = keyLevels(r.conf.Retention)
+		level, kept = rollup.Choose(levels, from, to, r.now)
 	default:
 		q.Source = clickhouse.SourceRaw
 		level = rollup.Level{Name: "access_log", Grain: rollup.Grain10s, Keep: r.conf.Retention.AccessLog}
@@ -296,10 +299,6 @@ func (r *reporter) query(ctx context.Context, by []string, where []clickhouse.Co
 	}
 	q.Table = level.Name
 	q.From, q.To = level.Grain.Cover(from, to)
-	levels := requestLevels(r.conf.Retention)
-	if q.Source == clickhouse.SourceKey {
-		levels = keyLevels(r.conf.Retention)
-	}
 	if i := slices.Index(levels, level); i >= 0 && i+1 < len(levels) && levels[i+1].Kept(q.From, r.now) {
 		if start, end := levels[i+1].Grain.Inside(q.From, q.To); start.Before(end) {
 			q.Coarse, q.CoarseFrom, q.CoarseTo = levels[i+1].Name, start, end

@@ -137,17 +137,7 @@ func (e *evidenceReader) each(ctx context.Context, query string, scan func(drive
 func (c *Conn) scan(ctx context.Context, query string, row func(driver.Rows) error, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, evidenceMax)
 	defer cancel()
-	rows, err := c.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := row(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return c.scanAll(ctx, query, row, args...)
 }
 
 func (e *evidenceReader) totals(ctx context.Context) error {
@@ -213,14 +203,10 @@ func (e *evidenceReader) past(ctx context.Context) error {
 			continue
 		}
 		from, end := e.onset.Add(-src.long), e.onset
-		only := ""
+		only, final := "", ""
 		if src.table == "dimension_1h" {
 			end = end.Truncate(time.Hour)
-			only = " AND dimension IN ('upstream', 'api_version')"
-		}
-		final := ""
-		if src.table == "dimension_1h" {
-			final = " FINAL"
+			only, final = " AND dimension IN ('upstream', 'api_version')", " FINAL"
 		}
 		err := e.each(ctx, fmt.Sprintf(`SELECT dim.1, dim.2, sum(%s) AS n, sum(%s) FROM %s%s ARRAY JOIN [%s] AS dim
 			WHERE %s AND time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')%s GROUP BY dim.1, dim.2 HAVING n > 0`,

@@ -203,17 +203,14 @@ func (e *evidenceReader) owners(ctx context.Context) error {
 // those without one are left out.
 func (c *Conn) ConsumerOwners(ctx context.Context, consumers []string) (map[string]string, error) {
 	owners := map[string]string{}
-	rows, err := c.Query(ctx, "SELECT consumer, argMax(owner, valid_from) AS latest FROM key_span WHERE consumer IN (@consumers) AND owner != '' GROUP BY consumer", clickhouse.Named("consumers", consumers))
+	err := c.scanAll(ctx, "SELECT consumer, argMax(owner, valid_from) AS latest FROM key_span WHERE consumer IN (@consumers) AND owner != '' GROUP BY consumer", func(rows driver.Rows) error {
+		var consumer, owner string
+		err := rows.Scan(&consumer, &owner)
+		owners[consumer] = owner
+		return err
+	}, clickhouse.Named("consumers", consumers))
 	if err != nil {
 		return nil, fmt.Errorf("read the owners of consumers: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var consumer, owner string
-		if err := rows.Scan(&consumer, &owner); err != nil {
-			return nil, fmt.Errorf("read the owners of consumers: %w", err)
-		}
-		owners[consumer] = owner
-	}
-	return owners, rows.Err()
+	return owners, nil
 }

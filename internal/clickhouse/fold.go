@@ -100,9 +100,6 @@ type sums struct {
 }
 
 func (s *sums) add(o *sums) {
-	if s.requests == 0 {
-		s.first, s.last = o.first, o.last
-	}
 	s.requests += o.requests
 	s.bytesIn += o.bytesIn
 	s.bytesOut += o.bytesOut
@@ -245,6 +242,17 @@ func (f *fold[K]) pour(to *fold[K], floor func(k K, seconds uint32) K) {
 	}
 }
 
+// countLevels makes the counts of levels, which are in order from fine to coarse,
+// and pours each into the next.
+func countLevels[K foldKey](c *counter, levels []*fold[K], floor func(k K, seconds uint32) K) {
+	for i, f := range levels {
+		f.counts = c.count(f.counted, len(f.keys))
+		if i+1 < len(levels) {
+			f.pour(levels[i+1], floor)
+		}
+	}
+}
+
 // A counter makes counts. Its memory serves one fold after the other.
 type counter struct {
 	sorted []counted
@@ -374,24 +382,14 @@ func (r *rollups) make(topic *ingest.TopicConfig, a *accessRows) []*level {
 	if r.levels != nil {
 		return r.levels
 	}
-	for i, f := range r.requests {
-		f.counts = r.counter.count(f.counted, len(f.keys))
-		if i+1 < len(r.requests) {
-			f.pour(r.requests[i+1], func(k requestKey, seconds uint32) requestKey {
-				k.time -= k.time % seconds
-				return k
-			})
-		}
-	}
-	for i, f := range r.keys {
-		f.counts = r.counter.count(f.counted, len(f.keys))
-		if i+1 < len(r.keys) {
-			f.pour(r.keys[i+1], func(k consumerKey, seconds uint32) consumerKey {
-				k.time -= k.time % seconds
-				return k
-			})
-		}
-	}
+	countLevels(&r.counter, r.requests[:], func(k requestKey, seconds uint32) requestKey {
+		k.time -= k.time % seconds
+		return k
+	})
+	countLevels(&r.counter, r.keys[:], func(k consumerKey, seconds uint32) consumerKey {
+		k.time -= k.time % seconds
+		return k
+	})
 	r.edges.counts = r.counter.count(r.edges.counted, len(r.edges.keys))
 	r.usage.counts = r.counter.count(r.usage.counted, len(r.usage.keys))
 	r.levels = []*level{}

@@ -15,6 +15,19 @@ import (
 // published is a row of a table of definitions, kpi_definition or alert_definition.
 type published struct{ kind, name, json string }
 
+// definitions are rows that are drawn up.
+type definitions struct {
+	rows []published
+	errs []error
+}
+
+// add writes a definition as JSON.
+func (d *definitions) add(kind, name string, v any) {
+	b, err := json.Marshal(v)
+	d.errs = append(d.errs, err)
+	d.rows = append(d.rows, published{kind, name, string(b)})
+}
+
 // publish replaces what was published in a table before, if it differs.
 func (c *Conn) publish(ctx context.Context, table string, want []published) error {
 	rows, err := c.Query(ctx, "SELECT kind, name, json FROM "+table+" FINAL")
@@ -89,32 +102,26 @@ type ServiceOwner struct {
 // what they don't say any more. Composites and objectives that count slices of
 // time are left out: their counts are not a sum over requests.
 func (c *Conn) PublishKnown(ctx context.Context, k Known) error {
-	var rows []published
-	var errs []error
-	add := func(kind, name string, v any) {
-		b, err := json.Marshal(v)
-		errs = append(errs, err)
-		rows = append(rows, published{kind, name, string(b)})
-	}
+	var d definitions
 	for _, s := range k.SLOs {
 		if len(s.Parts) == 0 && s.Method == slo.Occurrences {
-			add("slo", s.Name, objectiveJSON(s))
+			d.add("slo", s.Name, objectiveJSON(s))
 		}
 	}
 	for _, m := range k.Maintenances {
 		of := slices.Concat(m.Services, m.SLOs)
-		add("maintenance", m.Name, map[string]any{"from": m.From.UTC().Format(time.RFC3339), "to": m.To.UTC().Format(time.RFC3339), "reason": m.Reason, "of": fmt.Sprint(of)})
+		d.add("maintenance", m.Name, map[string]any{"from": m.From.UTC().Format(time.RFC3339), "to": m.To.UTC().Format(time.RFC3339), "reason": m.Reason, "of": fmt.Sprint(of)})
 	}
 	for _, r := range k.Routes {
-		add("route", r.Service+" "+r.Method+" "+r.Route, r)
+		d.add("route", r.Service+" "+r.Method+" "+r.Route, r)
 	}
 	for _, o := range k.Owners {
-		add("owner", o.Service, o)
+		d.add("owner", o.Service, o)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(d.errs...); err != nil {
 		return err
 	}
-	if err := c.publish(ctx, "alert_definition", rows); err != nil {
+	if err := c.publish(ctx, "alert_definition", d.rows); err != nil {
 		return fmt.Errorf("publish objectives and owners: %w", err)
 	}
 	return nil

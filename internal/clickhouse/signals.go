@@ -79,7 +79,12 @@ type signalRead struct {
 
 // each runs a query with the moment as @at, and calls scan for each row.
 func (c *Conn) each(ctx context.Context, query string, at time.Time, scan func(driver.Rows) error, args ...any) error {
-	rows, err := c.Query(ctx, query, append(args, clickhouse.Named("at", at.Unix()))...)
+	return c.scanAll(ctx, query, scan, append(args, clickhouse.Named("at", at.Unix()))...)
+}
+
+// scanAll runs a query, and calls scan for each row.
+func (c *Conn) scanAll(ctx context.Context, query string, scan func(driver.Rows) error, args ...any) error {
+	rows, err := c.Query(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,14 +66,8 @@ func (c *Conn) collectRoute(ctx context.Context, route string) error {
 type stepCall struct{ Service, Method, Template string }
 
 func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
-	var rows []published
-	var errs []error
-	add := func(kind, name string, v any) {
-		b, err := json.Marshal(v)
-		errs = append(errs, err)
-		rows = append(rows, published{kind, name, string(b)})
-	}
-	add("time_zone", "", zone)
+	var out definitions
+	out.add("time_zone", "", zone)
 	for i := range d.Workflows {
 		w := &d.Workflows[i]
 		steps, calls := make([]string, len(w.Steps)), make([]stepCall, len(w.Steps))
@@ -87,20 +80,20 @@ func definitionRows(d *kpi.Definitions, zone string) ([]published, error) {
 		if w.Value != nil {
 			currency = w.Value.Currency
 		}
-		add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "calls": calls, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
+		out.add("workflow", w.Name, map[string]any{"title": w.Title, "definition": w.Hash(), "steps": steps, "calls": calls, "currency": currency, "window_seconds": int64(time.Duration(w.Window) / time.Second)})
 	}
 	for i := range d.Plans {
 		for _, q := range d.Plans[i].Quotas {
-			add("quota", fmt.Sprintf("%s per %s and %s", d.Plans[i].Name, q.Per, q.Of), map[string]any{"plan": d.Plans[i].Name, "calls": q.Calls, "per": q.Per, "of": q.Of})
+			out.add("quota", fmt.Sprintf("%s per %s and %s", d.Plans[i].Name, q.Per, q.Of), map[string]any{"plan": d.Plans[i].Name, "calls": q.Calls, "per": q.Per, "of": q.Of})
 		}
 	}
 	for i := range d.Deprecations {
 		dep := &d.Deprecations[i]
-		add("deprecation", dep.Title(), map[string]any{
+		out.add("deprecation", dep.Title(), map[string]any{
 			"service": dep.Service, "version": dep.Version, "method": dep.Method, "route": kpi.Template(dep.Route), "sunset": dep.Sunset.String(), "successor": dep.Successor,
 		})
 	}
-	return rows, errors.Join(errs...)
+	return out.rows, errors.Join(out.errs...)
 }
 
 // publishDefinitions publishes what the KPI files declare.

@@ -90,7 +90,8 @@ func (e *ClassShare) signal() Signal {
 		s.Labels["route"] = e.Route
 		s.Headline = clean(e.Route) + " " + s.Headline
 		s.Lines[1].Text = "one route, " + clean(e.Route) + ", for all who call it: it was lost, moved or closed"
-		s.Reach.Name, s.Reach.Where, s.Reach.Share = "one_route", map[string]string{suspect.Route: clean(e.Route)}, share
+		one := only(suspect.Route, e.Route)
+		s.Reach.Name, s.Reach.Where, s.Reach.Share = one.Name, one.Where, share
 		s.Reach.Routes = []Hit{{clean(e.Route), e.Errors, e.Requests}}
 	}
 	return s
@@ -188,7 +189,7 @@ func (t *Traffic) lost(at time.Time) (Signal, bool) {
 	}
 	if t.Node != "" {
 		sig.Labels = map[string]string{"node": t.Node}
-		sig.Reach = &ReachFacts{Name: "one_node", Where: map[string]string{suspect.Node: clean(t.Node)}, Share: 1}
+		sig.Reach = only(suspect.Node, t.Node)
 		sig.Headline = strings.Replace(sig.Headline, "traffic lost", "node "+clean(t.Node)+" is silent", 1)
 		sig.Lines[1].Text = "node " + clean(t.Node) + " alone"
 	}
@@ -287,10 +288,11 @@ func findBreakers(_ SignalsConfig, r *Readings) []Signal {
 		switch route := clean(b.Route); {
 		case b.Route != "":
 			sig.Labels, sig.Headline = map[string]string{"route": b.Route}, "circuit breaker open for "+route
-			sig.Reach = &ReachFacts{Name: "one_route", Where: map[string]string{suspect.Route: route}, Share: 1, Routes: []Hit{{route, b.Refused, b.Requests}}}
+			sig.Reach = only(suspect.Route, b.Route)
+			sig.Reach.Routes = []Hit{{route, b.Refused, b.Requests}}
 		case b.Upstream != "":
 			sig.Labels, sig.Headline = map[string]string{"upstream": b.Upstream}, fmt.Sprintf("a circuit breaker seems open: quick failures followed those of %s", clean(b.Upstream))
-			sig.Reach = &ReachFacts{Name: "one_upstream", Where: map[string]string{suspect.Upstream: clean(b.Upstream)}, Share: 1}
+			sig.Reach = only(suspect.Upstream, b.Upstream)
 		default:
 			sig.Headline = "a circuit breaker seems open: quick failures followed those of the upstream"
 			sig.Reach = &ReachFacts{Name: suspect.Everyone}
@@ -324,7 +326,7 @@ func findConsumersFailing(_ SignalsConfig, r *Readings) []Signal {
 		}
 		list = append(list, Signal{
 			Kind: alert.ConsumerFailing, Service: u.Service, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Since, ErrorClass: u.Class,
-			Owner: theirs(u.Class, r.Owners[u.Consumer]), Reach: oneConsumer(u.Consumer),
+			Owner: theirs(u.Class, r.Owners[u.Consumer]), Reach: only(suspect.Consumer, u.Consumer),
 			Headline: fmt.Sprintf("%s fails: %s of its requests, mostly %s", who, percent(float64(u.Failed)/float64(u.Requests)), u.Class),
 			Lines: []Line{
 				{"Impact", fmt.Sprintf("%s of %s requests in 15 m", thousands(u.Failed), thousands(u.Requests))},
@@ -359,7 +361,7 @@ func findUnusualUse(_ SignalsConfig, r *Readings) []Signal {
 			continue
 		}
 		list = append(list, Signal{
-			Kind: alert.UnusualUse, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Hour, Owner: r.Owners[u.Consumer], Reach: oneConsumer(u.Consumer),
+			Kind: alert.UnusualUse, Labels: map[string]string{"consumer": u.Consumer}, Severity: alert.Ticket, Since: u.Hour, Owner: r.Owners[u.Consumer], Reach: only(suspect.Consumer, u.Consumer),
 			Headline: fmt.Sprintf("unusual use by %s: %s requests an hour, %s are usual", clean(u.Consumer), thousands(u.Now), thousands(int64(e.Median))),
 			Evidence: map[string]any{"hour": u.Hour.UTC(), "requests": u.Now, "usual": e.Median},
 		})
@@ -386,7 +388,7 @@ func findQuotas(c SignalsConfig, r *Readings) []Signal {
 		}
 		list = append(list, Signal{
 			Kind: alert.QuotaForecast, Labels: map[string]string{"consumer": u.Consumer, "plan": u.Plan}, Severity: alert.Ticket, Since: r.At.Truncate(time.Hour),
-			Headline: headline, Owner: r.Owners[u.Consumer], Reach: oneConsumer(u.Consumer),
+			Headline: headline, Owner: r.Owners[u.Consumer], Reach: only(suspect.Consumer, u.Consumer),
 			Lines:    []Line{{"Impact", fmt.Sprintf("%s of %s requests of plan %s are used, %s in the last day", thousands(u.Used), thousands(quota), clean(u.Plan), thousands(u.LastDay))}},
 			Evidence: map[string]any{"used": u.Used, "quota": quota, "last_day": u.LastDay, "gone": gone.UTC()},
 		})
@@ -394,9 +396,9 @@ func findQuotas(c SignalsConfig, r *Readings) []Signal {
 	return list
 }
 
-// oneConsumer is the reach of what is about one consumer.
-func oneConsumer(name string) *ReachFacts {
-	return &ReachFacts{Name: "one_client", Where: map[string]string{suspect.Consumer: clean(name)}, Share: 1}
+// only is the reach of what is about one value of a dimension.
+func only(dimension, value string) *ReachFacts {
+	return &ReachFacts{Name: suspect.One(dimension), Where: map[string]string{dimension: clean(value)}, Share: 1}
 }
 
 // nearSunset is how long before the end of a version its users are a signal.

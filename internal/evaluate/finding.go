@@ -50,8 +50,8 @@ func (l *Loop) find(ctx context.Context, st Status, complete time.Time) finding 
 	f.evidence = ev
 	f.judge()
 	f.owner = l.ownerOf(&st, f.reach)
-	if who, ok := f.reach.Suspect.Value(suspect.Consumer); ok && f.reach.Name == "one_client" && ev.ConsumerOwners[who] != "" {
-		f.consumer = owner.Answer{Team: l.deps.Owners.Team(ev.ConsumerOwners[who]), Source: "owner of consumer " + who}
+	if who, ok := f.reach.Suspect.Value(suspect.Consumer); ok && f.reach.Name == suspect.One(suspect.Consumer) && ev.ConsumerOwners[who] != "" {
+		f.consumer = l.consumerOwner(who, ev.ConsumerOwners[who])
 	}
 	f.runbook, _ = match(l.deps.Runbooks, st.SLO.Runbook, f.signal())
 	return f
@@ -112,7 +112,7 @@ func (l *Loop) ownerOf(st *Status, reach suspect.Reach) owner.Answer {
 		return owner.Answer{Team: l.deps.Owners.Team(a.Labels["owner"]), Source: "since the alert began", Then: l.config.then(a.Labels["owner"])}
 	}
 	q := owner.Question{Stated: s.Owner, Service: s.Service, Method: s.SLI.Method, Route: s.SLI.Route}
-	if route, ok := reach.Suspect.Value(suspect.Route); ok && reach.Name == "one_route" {
+	if route, ok := reach.Suspect.Value(suspect.Route); ok && reach.Name == suspect.One(suspect.Route) {
 		q.Method, q.Route, _ = strings.Cut(route, " ")
 	}
 	if s.Group == slo.ByRoute && st.Group != slo.Other {

@@ -80,7 +80,8 @@ func (f *finding) text(c Config) string {
 	p.runbook(f.runbook, c.RunbookBase(), vars)
 	p.add("Owner", "%s", ownerLine(f.owner))
 	if f.consumer.Team.Name != "" {
-		p.add("", "%s belongs to %s", clean(strings.TrimPrefix(f.consumer.Source, "owner of ")), ownerLine(owner.Answer{Team: f.consumer.Team}))
+		who, _ := f.reach.Suspect.Value(suspect.Consumer)
+		p.add("", "%s belongs to %s", clean("consumer "+who), ownerLine(owner.Answer{Team: f.consumer.Team}))
 	}
 	f.layers(&p)
 	f.budget(&p)

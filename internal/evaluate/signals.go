@@ -211,7 +211,7 @@ func (l *Loop) signal(ctx context.Context, tick time.Time) []Transition {
 // as if those errors were what counts as bad. It is nil for other signals.
 func (l *Loop) drill(ctx context.Context, t *Transition, complete time.Time) *finding {
 	sig := t.Status.Signal
-	class, ok := classNamed(sig.ErrorClass)
+	class, ok := accesslog.ParseErrorClass(sig.ErrorClass)
 	if sig.Kind != alert.ClientErrors || !ok {
 		return nil
 	}
@@ -230,21 +230,12 @@ func (l *Loop) drill(ctx context.Context, t *Transition, complete time.Time) *fi
 	return f
 }
 
-func classNamed(name string) (accesslog.ErrorClass, bool) {
-	for _, c := range accesslog.ErrorClasses() {
-		if c.String() == name {
-			return c, true
-		}
-	}
-	return 0, false
-}
-
 // signalOwner returns whose a signal is: the consumer's, where it is one
 // client's own doing and somebody answers for it, else the service's or that of
 // the one route that fails.
 func (l *Loop) signalOwner(sig *Signal, f *finding) owner.Answer {
 	operation := sig.Labels["route"]
-	if f != nil && f.reach.Name == "one_route" {
+	if f != nil && f.reach.Name == suspect.One(suspect.Route) {
 		operation, _ = f.reach.Suspect.Value(suspect.Route)
 	}
 	method, route, _ := strings.Cut(operation, " ")
@@ -252,7 +243,14 @@ func (l *Loop) signalOwner(sig *Signal, f *finding) owner.Answer {
 	if sig.Owner == "" {
 		return of
 	}
-	return owner.Answer{Team: l.deps.Owners.Team(sig.Owner), Source: "owner of consumer " + sig.Labels["consumer"], Then: of.Team.Name}
+	a := l.consumerOwner(sig.Labels["consumer"], sig.Owner)
+	a.Then = of.Team.Name
+	return a
+}
+
+// consumerOwner is the answer that a consumer belongs to a team.
+func (l *Loop) consumerOwner(consumer, team string) owner.Answer {
+	return owner.Answer{Team: l.deps.Owners.Team(team), Source: "owner of consumer " + consumer}
 }
 
 // runbookSignal puts a signal into the terms by which runbooks match.

@@ -30,6 +30,17 @@ const (
 	Everyone = "everyone"
 )
 
+// One returns the name of the reach of a failure of one value of a dimension, ""
+// if that has none.
+func One(dimension string) string {
+	for _, r := range reaches {
+		if r.dimension == dimension {
+			return r.name
+		}
+	}
+	return ""
+}
+
 // Reaches returns the names that a Reach can have.
 func Reaches() []string {
 	names := []string{Gateway, Everyone}
