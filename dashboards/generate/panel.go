@@ -6,6 +6,7 @@ import (
 
 	"github.com/grafana/grafana-foundation-sdk/go/bargauge"
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/heatmap"
@@ -243,6 +244,23 @@ func (p *panel) build() cog.Builder[dashboard.Panel] {
 	}
 }
 
+// A filler is a builder of any kind of panel.
+type filler[B any] interface {
+	WithTarget(query cog.Builder[variants.Dataquery]) B
+	OverrideByName(name string, properties []dashboard.DynamicConfigValue) B
+}
+
+// filled adds the queries and the overrides of p.
+func filled[B filler[B]](b B, p *panel) B {
+	for _, t := range p.targets() {
+		b = b.WithTarget(t)
+	}
+	for _, o := range p.overrides() {
+		b = b.OverrideByName(o.name, o.props)
+	}
+	return b
+}
+
 func (p *panel) stat() cog.Builder[dashboard.Panel] {
 	w, h := p.size()
 	b := stat.NewPanelBuilder().Id(p.id).Title(p.title).Description(strings.TrimSuffix(p.about, ".") + p.never()).Datasource(p.datasource()).Unit(p.unit).NoValue(p.noValue()).
@@ -253,13 +271,7 @@ func (p *panel) stat() cog.Builder[dashboard.Panel] {
 	if p.letters > 0 {
 		b = b.Text(common.NewVizTextDisplayOptionsBuilder().ValueSize(p.letters).TitleSize(12))
 	}
-	for _, t := range p.targets() {
-		b = b.WithTarget(t)
-	}
-	for _, o := range p.overrides() {
-		b = b.OverrideByName(o.name, o.props)
-	}
-	return b
+	return filled(b, p)
 }
 
 func (p *panel) table() cog.Builder[dashboard.Panel] {
@@ -270,13 +282,7 @@ func (p *panel) table() cog.Builder[dashboard.Panel] {
 	if p.unit != "" {
 		b = b.Unit(p.unit)
 	}
-	for _, t := range p.targets() {
-		b = b.WithTarget(t)
-	}
-	for _, o := range p.overrides() {
-		b = b.OverrideByName(o.name, o.props)
-	}
-	return b
+	return filled(b, p)
 }
 
 func (p *panel) gauge() cog.Builder[dashboard.Panel] {
@@ -289,13 +295,7 @@ func (p *panel) gauge() cog.Builder[dashboard.Panel] {
 	if p.max > 0 {
 		b = b.Max(p.max)
 	}
-	for _, t := range p.targets() {
-		b = b.WithTarget(t)
-	}
-	for _, o := range p.overrides() {
-		b = b.OverrideByName(o.name, o.props)
-	}
-	return b
+	return filled(b, p)
 }
 
 func (p *panel) heatmap() cog.Builder[dashboard.Panel] {
@@ -305,10 +305,7 @@ func (p *panel) heatmap() cog.Builder[dashboard.Panel] {
 		RowsFrame(heatmap.NewRowsHeatmapOptionsBuilder().Layout(common.HeatmapCellLayoutLe)).
 		CellGap(1).Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle)).ShowLegend().
 		YAxis(heatmap.NewYAxisConfigBuilder().AxisPlacement(common.AxisPlacementLeft))
-	for _, t := range p.targets() {
-		b = b.WithTarget(t)
-	}
-	return b
+	return filled(b, p)
 }
 
 func (p *panel) series() cog.Builder[dashboard.Panel] {
@@ -341,13 +338,7 @@ func (p *panel) series() cog.Builder[dashboard.Panel] {
 			b = b.AxisSoftMax(0.01)
 		}
 	}
-	for _, t := range p.targets() {
-		b = b.WithTarget(t)
-	}
-	for _, o := range p.overrides() {
-		b = b.OverrideByName(o.name, o.props)
-	}
-	return b
+	return filled(b, p)
 }
 
 // displayName is the label of a series, or the name of the one there is.
