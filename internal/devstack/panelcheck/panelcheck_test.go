@@ -1,23 +1,19 @@
 package panelcheck_test
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
+	"gatewatch/internal/accesslog/accesslogtest"
 	"gatewatch/internal/clickhouse/clickhousetest"
 	"gatewatch/internal/devstack/panelcheck"
 )
 
-// vectors are answers recorded from the real plugin's backend.
-const vectors = "../../../../shared/reference/grafana/plugin_vectors.jsonl"
+// vectors are answers recorded from the real plugin's backend, beside the corpora.
+const vectors = "../reference/grafana/plugin_vectors.jsonl"
 
 type vector struct {
 	Setup           []string
@@ -31,14 +27,7 @@ type vector struct {
 }
 
 func TestVectors(t *testing.T) {
-	f, err := os.Open(vectors)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("the plugin's answers are not part of a clone")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	answers := accesslogtest.Corpus[vector](t, vectors)
 	_, config := clickhousetest.New(t)
 	db, err := panelcheck.Open(config)
 	if err != nil {
@@ -46,12 +35,7 @@ func TestVectors(t *testing.T) {
 	}
 	t.Cleanup(func() { db.Close() })
 	n := 0
-	scan := bufio.NewScanner(f)
-	for scan.Scan() {
-		var v vector
-		if err := json.Unmarshal(scan.Bytes(), &v); err != nil {
-			t.Fatal(err)
-		}
+	for _, v := range answers {
 		// The recorded database is gw; the test has one of its own.
 		v.SQL, v.Expanded = strings.ReplaceAll(v.SQL, "gw.", config.Database+"."), strings.ReplaceAll(v.Expanded, "gw.", config.Database+".")
 		for _, q := range v.Setup {
@@ -91,7 +75,7 @@ func TestVectors(t *testing.T) {
 			}
 		})
 	}
-	if err := scan.Err(); err != nil || n != 43 {
-		t.Errorf("%d answers read, want 43: %v", n, err)
+	if n != 43 {
+		t.Errorf("%d answers read, want 43", n)
 	}
 }
