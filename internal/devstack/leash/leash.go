@@ -6,6 +6,7 @@
 package leash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,19 @@ const grace = 2 * time.Second
 func Main() {
 	if len(os.Args) > 2 && os.Args[1] == marker {
 		os.Exit(hold(os.Args[2], os.Args[3:]))
+	}
+}
+
+// Command is the main of a development command that uses Start: it runs run with
+// the arguments until it ends or is interrupted, and exits 1 with its error.
+func Command(name string, run func(ctx context.Context, args []string) error) {
+	Main()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
 	}
 }
 

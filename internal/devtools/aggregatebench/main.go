@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,16 +34,7 @@ var rowsSQL string
 //go:embed spans.sql
 var spansSQL string
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "aggregatebench:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("aggregatebench", run) }
 
 // result is the last line.
 type result struct {

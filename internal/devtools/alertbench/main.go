@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,16 +23,7 @@ import (
 	"gatewatch/internal/slo"
 )
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "alertbench:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("alertbench", run) }
 
 // result is the last line. CPU is that of this process and of the engine.
 type result struct {

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -19,16 +18,7 @@ import (
 	"gatewatch/internal/devstack/leash"
 )
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "evalaggregate:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("evalaggregate", run) }
 
 // result is the last line: shares of right answers.
 type result struct {

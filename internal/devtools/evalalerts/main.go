@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -25,16 +24,7 @@ import (
 	"gatewatch/internal/loadgen/scenario"
 )
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "evalalerts:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("evalalerts", run) }
 
 // options are the flags.
 type options struct {

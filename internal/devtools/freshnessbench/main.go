@@ -11,7 +11,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,16 +23,7 @@ import (
 	"gatewatch/internal/loadgen"
 )
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "freshnessbench:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("freshnessbench", run) }
 
 // result is the last line.
 type result struct {

@@ -14,7 +14,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -27,16 +26,7 @@ import (
 	"gatewatch/internal/ingest"
 )
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "kpibench:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("kpibench", run) }
 
 // result is the last line.
 type result struct {

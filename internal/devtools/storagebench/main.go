@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -20,16 +19,7 @@ import (
 	"gatewatch/internal/devstack/leash"
 )
 
-func main() {
-	leash.Main()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "storagebench:", err)
-		os.Exit(1)
-	}
-}
+func main() { leash.Command("storagebench", run) }
 
 // result is the last line. Its figures are those of access_log.
 type result struct {
