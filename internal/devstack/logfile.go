@@ -115,9 +115,10 @@ func (s *Stack) SendLog(ctx context.Context, r io.Reader, progress func(sent int
 
 const logBatch = 1000
 
-// WaitStored waits until the store has n messages.
+// WaitStored waits until the store has n messages. It asks soon and then less
+// often, for each answer takes the store's time.
 func (s *Stack) WaitStored(ctx context.Context, n int64, progress func(stored int64)) error {
-	for {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		totals, err := s.Store.LedgerTotals(ctx)
 		if err != nil {
 			return err
@@ -136,7 +137,7 @@ func (s *Stack) WaitStored(ctx context.Context, n int64, progress func(stored in
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -1,10 +1,12 @@
 package devstack
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -78,4 +80,23 @@ func Root(dir string) (string, error) {
 			return "", fmt.Errorf("no go.mod at or above %s", dir)
 		}
 	}
+}
+
+// Build builds the named binaries of the repository at root into dir, without
+// names all of them, as they are shipped.
+func Build(ctx context.Context, root, dir string, names ...string) error {
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	for _, name := range names {
+		args = append(args, "./cmd/"+name)
+	}
+	if len(names) == 0 {
+		args = append(args, "./cmd/...")
+	}
+	build := exec.CommandContext(ctx, "go", args...)
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the binaries: %w\n%s", err, out)
+	}
+	return nil
 }

@@ -22,7 +22,6 @@ const (
 	late = 10 * time.Second
 	// bufferedBytes are what is under way to Kafka at most.
 	bufferedBytes = 16 << 20
-	pollStored    = 20 * time.Millisecond
 )
 
 // A part is a stretch of time whose messages are stored at once. Where a message
@@ -145,28 +144,8 @@ func (f *feed) settle(ctx context.Context) error {
 	if err := f.client.Flush(ctx); err != nil {
 		return err
 	}
-	for {
-		if f.fault.Err() != nil {
-			return context.Cause(f.fault)
-		}
-		totals, err := f.stack.Store.LedgerTotals(ctx)
-		if err != nil {
-			return err
-		}
-		var stored int64
-		for _, t := range totals {
-			stored += t.Messages
-		}
-		if stored >= f.sent {
-			return nil
-		}
-		if err := f.stack.Failed(); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pollStored):
-		}
+	if f.fault.Err() != nil { // after a flush all that failed is known
+		return context.Cause(f.fault)
 	}
+	return f.stack.WaitStored(ctx, f.sent, func(int64) {})
 }

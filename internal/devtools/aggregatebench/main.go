@@ -101,20 +101,13 @@ func run(ctx context.Context, args []string) error {
 }
 
 func (b *bench) start(ctx context.Context, dir string) error {
-	wd, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	root, err := devstack.Root(wd)
+	root, err := devstack.Root(".")
 	if err != nil {
 		return err
 	}
 	b.bin = filepath.Join(dir, "aggregate")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/aggregate")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build aggregate: %w\n%s", err, out)
+	if err := devstack.Build(ctx, root, dir, "aggregate"); err != nil {
+		return err
 	}
 	if b.server, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(dir, "clickhouse"), MaxMemory: 6 << 30, Log: os.Stderr}); err != nil {
 		return err

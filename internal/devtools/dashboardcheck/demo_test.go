@@ -30,7 +30,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := build(t.Context(), repository, dir); err != nil {
+	if err := devstack.Build(t.Context(), repository, dir); err != nil {
 		t.Fatal(err)
 	}
 	d, err := startDemo(t.Context(), repository, dir, filepath.Join(dir, "stack"), testDays, false)

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -99,7 +98,7 @@ func onDemo(ctx context.Context, out io.Writer, root string, boards []board, o o
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	if err := build(ctx, root, dir); err != nil {
+	if err := devstack.Build(ctx, root, dir); err != nil {
 		return 0, err
 	}
 	begin := time.Now()
@@ -144,17 +143,6 @@ func (d *demo) grafana() (*sql.DB, error) {
 		return nil, err
 	}
 	return panelcheck.Open(clickhouse.Config{Address: d.stack.Engine.Addr, Database: "gatewatch", Username: grafanaUser, PasswordFile: file})
-}
-
-// build builds the three binaries into dir.
-func build(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the binaries: %w\n%s", err, b)
-	}
-	return nil
 }
 
 // A result is the last line.

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -59,8 +58,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	root, err := build(ctx, dir)
+	root, err := devstack.Root(".")
 	if err != nil {
+		return err
+	}
+	if err := devstack.Build(ctx, root, dir, "ingest", "alert"); err != nil {
 		return err
 	}
 	out := io.Discard
@@ -103,25 +105,6 @@ func rejudge(o options) error {
 	}
 	e := &evaluation{verdicts: judge(scenario.Short(o.Options).Labels, got)}
 	return e.print(os.Stdout)
-}
-
-// build makes the binaries in dir and returns the repository.
-func build(ctx context.Context, dir string) (string, error) {
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	root, err := devstack.Root(wd)
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/ingest", "./cmd/alert")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the binaries: %w\n%s", err, out)
-	}
-	return root, nil
 }
 
 // An evaluation collects verdicts.

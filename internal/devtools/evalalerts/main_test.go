@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewatch/internal/devstack"
 	"gatewatch/internal/devstack/leash"
 	"gatewatch/internal/devstack/replay"
 	"gatewatch/internal/loadgen/scenario"
@@ -20,8 +21,11 @@ func TestMain(m *testing.M) {
 // TestFew sends a handful of scenarios through the whole path.
 func TestFew(t *testing.T) {
 	dir := t.TempDir()
-	root, err := build(t.Context(), dir)
+	root, err := devstack.Root(".")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := devstack.Build(t.Context(), root, dir, "ingest", "alert"); err != nil {
 		t.Fatal(err)
 	}
 	w := scenario.Short(scenario.Options{

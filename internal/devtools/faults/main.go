@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -83,11 +82,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	wd, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	root, err := devstack.Root(wd)
+	root, err := devstack.Root(".")
 	if err != nil {
 		return err
 	}
@@ -96,10 +91,8 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(bin)
-	build := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator), "./cmd/...")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the binaries: %w\n%s", err, out)
+	if err := devstack.Build(ctx, root, bin); err != nil {
+		return err
 	}
 	var sum summary
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -87,18 +86,16 @@ func run(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	wd, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	if b.root, err = devstack.Root(wd); err != nil {
+	var err error
+	if b.root, err = devstack.Root("."); err != nil {
 		return err
 	}
 	if b.dir, err = os.MkdirTemp("", "gatewatch-bench-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	if err := b.build(ctx); err != nil {
+	b.bin = filepath.Join(b.dir, "ingest")
+	if err := devstack.Build(ctx, b.root, b.dir, "ingest"); err != nil {
 		return err
 	}
 	addr, stopBroker, err := startBroker(ctx, filepath.Join(b.dir, "kafka"))
@@ -118,17 +115,6 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return b.measure(ctx)
-}
-
-func (b *bench) build(ctx context.Context) error {
-	b.bin = filepath.Join(b.dir, "ingest")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/ingest")
-	build.Dir = b.root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build ingest: %w\n%s", err, out)
-	}
-	return nil
 }
 
 func (b *bench) measure(ctx context.Context) error {

@@ -84,20 +84,13 @@ type bench struct {
 }
 
 func (b *bench) start(ctx context.Context) error {
-	wd, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	root, err := devstack.Root(wd)
+	root, err := devstack.Root(".")
 	if err != nil {
 		return err
 	}
 	b.bin = filepath.Join(b.dir, "aggregate")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/aggregate")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build aggregate: %w\n%s", err, out)
+	if err := devstack.Build(ctx, root, b.dir, "aggregate"); err != nil {
+		return err
 	}
 	if b.engine, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(b.dir, "engine"), Log: os.Stderr}); err != nil {
 		return err

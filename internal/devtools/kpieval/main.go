@@ -133,20 +133,13 @@ type evaluation struct {
 }
 
 func (e *evaluation) start(ctx context.Context) error {
-	wd, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	root, err := devstack.Root(wd)
+	root, err := devstack.Root(".")
 	if err != nil {
 		return err
 	}
 	e.bin = filepath.Join(e.dir, "aggregate")
-	build := exec.CommandContext(ctx, "go", "build", "-o", e.bin, "./cmd/aggregate")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build aggregate: %w\n%s", err, out)
+	if err := devstack.Build(ctx, root, e.dir, "aggregate"); err != nil {
+		return err
 	}
 	if e.engine, err = engine.Start(ctx, engine.Config{Dir: filepath.Join(e.dir, "engine"), Log: os.Stderr}); err != nil {
 		return err

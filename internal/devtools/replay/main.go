@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -108,7 +107,7 @@ func (o options) replay(ctx context.Context, out, log io.Writer) error {
 		return err
 	}
 	c.Log = log
-	if err := build(ctx, c.Root, c.Bin); err != nil {
+	if err := devstack.Build(ctx, c.Root, c.Bin, "ingest", "alert"); err != nil {
 		return err
 	}
 	file, err := os.Create(o.pages)
@@ -176,16 +175,6 @@ func (o options) prepare(folder *replay.Folder, tmp string) (c replay.Config, er
 		return c, usageError{fmt.Errorf("%s: %w", folder.Settings, err)}
 	}
 	return c, nil
-}
-
-func build(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/ingest", "./cmd/alert")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the binaries: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // report says what of the messages could not be read.

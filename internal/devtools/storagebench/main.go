@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -38,11 +37,7 @@ func run(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	wd, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	root, err := devstack.Root(wd)
+	root, err := devstack.Root(".")
 	if err != nil {
 		return err
 	}
@@ -51,11 +46,8 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	build := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the binaries: %w\n%s", err, out)
+	if err := devstack.Build(ctx, root, dir); err != nil {
+		return err
 	}
 	stack, err := devstack.Start(ctx, devstack.Config{Dir: filepath.Join(dir, "stack"), Root: root, Bin: dir, WithoutAlert: true, Log: os.Stderr})
 	if err != nil {
