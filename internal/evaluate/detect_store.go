@@ -110,13 +110,10 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.3g %s", x, units[i])
 }
 
-// nearlySpent is the share of a budget below which little is left.
-const nearlySpent = 0.1
-
 func findBudgets(_ SignalsConfig, r *Readings) []Signal {
 	var list []Signal
 	for _, b := range r.Budgets {
-		if b.Left >= nearlySpent || b.Firing {
+		if !b.Low || b.Firing {
 			continue
 		}
 		headline := fmt.Sprintf("%.0f %% of the error budget of %s is left", 100*max(0, b.Left), clean(b.SLO))
@@ -143,7 +140,7 @@ func (l *Loop) budgets() []BudgetState {
 				continue // those that are judged apart are too many to write tickets about
 			}
 			list = append(list, BudgetState{
-				SLO: st.SLO.Name, Service: st.SLO.Service, Left: st.SLO.Remaining(st.Period), Firing: st.State == alert.Firing,
+				SLO: st.SLO.Name, Service: st.SLO.Service, Left: st.SLO.Remaining(st.Period), Low: st.SLO.NearlySpent(st.Period), Firing: st.State == alert.Firing,
 				Period: st.Period, PeriodName: st.SLO.PeriodName(), Allowed: st.SLO.Budget(),
 			})
 		}

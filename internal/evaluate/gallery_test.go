@@ -108,7 +108,7 @@ func found(at time.Time) []Signal {
 			{Topic: "gateway-envoy", CaughtUp: true, CompleteUntil: at, Messages: 10_000, Dead: 700, Reason: "not JSON"},
 		},
 		Disks:   []DiskState{{Host: "ch-1", Disk: "default", First: at.Add(-24 * time.Hour), Last: at, FreeFirst: 60e9, Free: 50e9, Total: 500e9}},
-		Budgets: []BudgetState{{SLO: "payments-availability", Service: "payments", Left: 0.06, Period: slo.Count{Valid: 80e6, Bad: 75_000}, PeriodName: "30 d", Allowed: 0.001}},
+		Budgets: []BudgetState{{SLO: "payments-availability", Service: "payments", Left: 0.06, Low: true, Period: slo.Count{Valid: 80e6, Bad: 75_000}, PeriodName: "30 d", Allowed: 0.001}},
 		Owners:  map[string]string{"shop-17": "partners"},
 	}
 	var list []Signal

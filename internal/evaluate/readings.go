@@ -116,6 +116,7 @@ type DiskState struct {
 type BudgetState struct {
 	SLO, Service string
 	Left         float64 // share of the budget
+	Low          bool    // nearly spent, and not by chance
 	Firing       bool    // it pages or has a ticket already
 	Period       slo.Count
 	PeriodName   string

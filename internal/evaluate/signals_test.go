@@ -108,7 +108,7 @@ func TestDetectors(t *testing.T) {
 			{Host: "young", Disk: "d", First: at.Add(-time.Hour), Last: at, FreeFirst: 60e9, Free: 50e9, Total: 100e9},
 			{Host: "nearly full", Disk: "d", First: at, Last: at, FreeFirst: 1e9, Free: 1e9, Total: 100e9},
 		}}, []string{"gatewatch node=filling", "gatewatch node=nearly full"}},
-		{alert.BudgetLow, Readings{Budgets: []BudgetState{{SLO: "low", Service: "a", Left: 0.05}, {SLO: "fine", Service: "a", Left: 0.5}, {SLO: "burns", Service: "a", Firing: true}}}, []string{"a objective=low"}},
+		{alert.BudgetLow, Readings{Budgets: []BudgetState{{SLO: "low", Service: "a", Left: 0.05, Low: true}, {SLO: "fine", Service: "a", Left: 0.5}, {SLO: "burns", Service: "a", Low: true, Firing: true}}}, []string{"a objective=low"}},
 		{alert.Sunset, Readings{Versions: []VersionUse{{Service: "s", Version: "v1", Keys: 3}, {Service: "s", Version: "v2", Keys: 3}, {Service: "s", Version: "v3", Keys: 3}}}, []string{"s version=v1"}},
 		{alert.LoggingGap, Readings{Silent: []SilentService{{Service: "mute", Spans: 300, Last: at.Add(-time.Hour)}, {Service: "rare", Spans: 3, Last: at.Add(-time.Hour)}, {Service: "so far", Spans: 300, Last: at.Add(-4 * time.Minute)}}}, []string{"mute"}},
 		{alert.StaleData, Readings{Topics: []TopicState{{Topic: "old", CaughtUp: true, CompleteUntil: at.Add(-3 * time.Minute)}, {Topic: "first read", CompleteUntil: at.Add(-3 * time.Hour)}, {Topic: "fresh", CaughtUp: true, CompleteUntil: at}}}, []string{"gatewatch topic=old"}},

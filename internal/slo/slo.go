@@ -310,8 +310,25 @@ func (s SLO) Remaining(c Count) float64 {
 	return 1 - s.Burn(c)
 }
 
+// nearlySpent is the share of a budget below which little is left.
+const nearlySpent = 0.1
+
+// NearlySpent reports whether less than a tenth of the budget is left when the
+// period holds c, and by more than chance: one bad request of a young
+// objective's first hundred says nothing about its month.
+func (s SLO) NearlySpent(c Count) bool {
+	limit := (1 - nearlySpent) * s.Budget()
+	return c.Ratio() > limit && s.beyondChance(c, limit)
+}
+
 // confidence is how sure an alert must be that the true ratio is above the limit.
 const confidence = 0.95
+
+// beyondChance reports whether c has enough bad requests, and so many that the
+// one-sided 95 % Clopper-Pearson lower bound of their ratio is above limit.
+func (s SLO) beyondChance(c Count, limit float64) bool {
+	return s.MinBad <= 0 || c.Bad >= s.MinBad*s.Unit() && AtLeast(c.Bad/s.Unit(), c.Valid/s.Unit(), limit) < 1-confidence
+}
 
 // A Decision says whether a pair of windows fires, and why.
 type Decision struct {
@@ -320,12 +337,10 @@ type Decision struct {
 }
 
 // Fires judges one pair of windows by their counts: both burn faster than the
-// factor, enough bad requests, and so many that chance can't explain them: the
-// one-sided 95 % Clopper-Pearson lower bound of the long window is above the limit.
+// factor, and the long one by more than chance.
 func (s SLO) Fires(w AlertWindow, long, short Count) bool {
 	limit := w.Factor * s.Budget()
-	return long.Ratio() > limit && short.Ratio() > limit &&
-		(s.MinBad <= 0 || long.Bad >= s.MinBad*s.Unit() && AtLeast(long.Bad/s.Unit(), long.Valid/s.Unit(), limit) < 1-confidence)
+	return long.Ratio() > limit && short.Ratio() > limit && s.beyondChance(long, limit)
 }
 
 // Decide judges as Fires does, and says why.

@@ -118,6 +118,26 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestNearlySpent(t *testing.T) {
+	s := SLO{Target: 0.999, MinBad: 3}
+	for _, c := range []struct {
+		name   string
+		period Count
+		want   bool
+	}{
+		{"nothing", Count{}, false},
+		{"one bad request of a young objective", Count{272, 1}, false},
+		{"may be chance", Count{2600, 3}, false},
+		{"a month", Count{1_000_000, 960}, true},
+		{"a month with enough left", Count{1_000_000, 890}, false},
+		{"spent at once", Count{300, 40}, true},
+	} {
+		if got := s.NearlySpent(c.period); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 const good = `apiVersion: openslo/v1
 kind: SLO
 metadata:

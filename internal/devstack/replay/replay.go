@@ -238,12 +238,16 @@ func (journal) Keep(context.Context, evaluate.Checkpoint) error { return nil }
 // step is how far the clock goes between two rounds of the evaluation.
 const step = time.Duration(rollup.Grain10s)
 
+// progressEvery is how far apart the lines are that tell how far a replay is.
+const progressEvery = 20 * time.Second
+
 // Run replays a source; receive is called with what each receiver gets, in
 // order. The clock goes on for calm after the last message, so that what fires
 // can end.
 func (r *Replay) Run(ctx context.Context, source Source, calm time.Duration, receive func(Notification) error) error {
 	in := &reader{source: source}
 	pace := pacer{speed: r.config.Speed}
+	begun, shown := time.Now(), time.Now()
 	for {
 		part, err := r.feed.load(ctx, in)
 		if err != nil {
@@ -257,6 +261,10 @@ func (r *Replay) Run(ctx context.Context, source Source, calm time.Duration, rec
 		}
 		if err := r.pass(ctx, part, &pace, receive); err != nil || part.last {
 			return err
+		}
+		if time.Since(shown) > progressEvery {
+			shown = time.Now()
+			fmt.Fprintf(r.config.Log, "replay: %s passed, until %s, %d messages in %s\n", slo.Span(r.Passed()), r.now.UTC().Format(time.DateTime), r.feed.sent, time.Since(begun).Round(time.Second))
 		}
 	}
 }

@@ -145,12 +145,8 @@ func (e *evaluation) world(ctx context.Context, name string, w *scenario.World) 
 		return err
 	}
 	var got []replay.Notification
-	shown := time.Now()
 	err = r.Run(ctx, w, 0, func(n replay.Notification) error {
-		if got = append(got, n); time.Since(shown) > 20*time.Second {
-			shown = time.Now()
-			fmt.Fprintf(os.Stderr, "evalalerts: %s: %s of %s, %d requests, %d notifications, %.0f s\n", name, n.At.UTC().Format(time.DateTime), w.To.Format(time.DateTime), w.Requests, len(got), time.Since(begin).Seconds())
-		}
+		got = append(got, n)
 		return e.pages.Encode(n)
 	})
 	if err := errors.Join(err, r.Stop()); err != nil {

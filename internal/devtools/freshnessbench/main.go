@@ -67,10 +67,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer stack.Stop() //nolint:errcheck // its data goes next
 	var r result
-	load := stack.NewLoad(1)
-	if r.MaxRate, err = maximum(ctx, stack, load, *backlog); err != nil {
+	if r.MaxRate, err = maximum(ctx, stack, stack.NewLoad(1), *backlog); err != nil {
 		return err
 	}
+	// A load of its own begins now; the first would make up for the time since.
+	load := stack.NewLoad(2)
 	fmt.Fprintf(os.Stderr, "freshnessbench: at most %.0f requests/s; sending %.0f requests/s …\n", r.MaxRate, *share*r.MaxRate)
 	live, end := context.WithCancel(ctx)
 	sent := make(chan error, 1)

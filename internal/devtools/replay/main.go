@@ -141,11 +141,7 @@ func (o options) replay(ctx context.Context, out, log io.Writer) error {
 
 // prepare says what is replayed on what.
 func (o options) prepare(folder *replay.Folder, tmp string) (c replay.Config, err error) {
-	wd, err := os.Getwd()
-	if err != nil {
-		return c, err
-	}
-	if c.Root, err = devstack.Root(wd); err != nil {
+	if c.Root, err = devstack.Root("."); err != nil {
 		return c, err
 	}
 	c.Bin, c.Dir, c.Speed = filepath.Join(tmp, "bin"), filepath.Join(tmp, "data"), o.speed
