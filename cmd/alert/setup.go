@@ -13,6 +13,7 @@ import (
 	"gatewatch/internal/clickhouse"
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
+	"gatewatch/internal/evaluate"
 	"gatewatch/internal/ingest"
 	"gatewatch/internal/layer"
 	"gatewatch/internal/owner"
@@ -106,7 +107,7 @@ func (k *knowledge) runbookFaults(now time.Time) error {
 	if c.Runbooks.Dir == "" {
 		return nil
 	}
-	known := runbook.Known{Today: now, Values: k.values()}
+	known := runbook.Known{Today: now, Values: k.values(), Dashboards: evaluate.Dashboards()}
 	if c.Catalog != "" {
 		known.Owner = func(name string) bool { return name == c.DefaultOwner || k.owners.Knows(name) }
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -86,13 +87,16 @@ func (f *finding) text(c Config) string {
 	f.layers(&p)
 	f.budget(&p)
 	p.add("Data", "complete until %s, %s before sending%s", f.complete.UTC().Format(time.TimeOnly), age(max(0, f.now.Sub(f.complete))), f.effective())
-	p.add("Links", "%s", strings.Join(c.links(st, f.traces()), " · "))
+	p.add("Links", "%s", strings.Join(c.links(st, f.runbook, vars, f.traces()), " · "))
 	return p.text()
 }
 
 // links are where a page leads to.
-func (c Config) links(st *Status, traces []string) []string {
+func (c Config) links(st *Status, found runbook.Found, vars map[string]string, traces []string) []string {
 	list := []string{fmt.Sprintf("`gatewatch-alert explain %s`", st.ID), "evidence " + c.alertURL(st.ID)}
+	if c.Grafana != "" {
+		list = append(list, c.dashboards(st, found, vars)...)
+	}
 	switch {
 	case len(traces) > 0 && c.TraceURL != "":
 		list = append(list, "trace "+strings.ReplaceAll(c.TraceURL, "{trace_id}", traces[0]))
@@ -103,6 +107,52 @@ func (c Config) links(st *Status, traces []string) []string {
 		list = append(list, "silence "+strings.TrimRight(c.Alertmanagers[0], "/")+"/#/silences/new?filter="+url.QueryEscape(silenced(st)))
 	}
 	return list
+}
+
+// Dashboards are the uids of those that gatewatch ships.
+func Dashboards() []string {
+	return []string{
+		"gw-consumer", "gw-consumers", boardIncident, "gw-inventory", "gw-oncall", "gw-overview",
+		"gw-pipeline", "gw-product", boardRequests, "gw-security", "gw-service", "gw-slo",
+	}
+}
+
+// The dashboards that pages lead to.
+const (
+	boardIncident = "gw-incident"
+	boardRequests = "gw-requests"
+)
+
+// shownBefore is how long before the onset a linked dashboard begins, to show
+// what was usual.
+const shownBefore = 30 * time.Minute
+
+// dashboards are the incident's and that which the runbook names, else the
+// failing requests. Their range ends now: who is paged looks at what goes on.
+func (c Config) dashboards(st *Status, found runbook.Found, vars map[string]string) []string {
+	board := func(uid string, values url.Values) string {
+		values.Set("from", strconv.FormatInt(st.Since.Add(-shownBefore).UnixMilli(), 10))
+		values.Set("to", "now")
+		return strings.TrimRight(c.Grafana, "/") + "/d/" + uid + "?" + values.Encode()
+	}
+	list := []string{"dashboard " + board(boardIncident, url.Values{"var-alert": {st.ID}})}
+	with := func(names ...string) url.Values {
+		values := url.Values{}
+		for _, name := range names {
+			if v := vars[name]; v != "" && len(v) <= maxLinked {
+				values.Set("var-"+name, v)
+			}
+		}
+		return values
+	}
+	switch {
+	case found.Runbook == nil || found.Runbook.Dashboard == "":
+		return append(list, "failing requests "+board(boardRequests, with("service", "error_class")))
+	case runbook.IsURL(found.Runbook.Dashboard):
+		return append(list, found.Runbook.Dashboard)
+	default:
+		return append(list, board(found.Runbook.Dashboard, with("service", "consumer")))
+	}
 }
 
 // impact says how much fails, for whom, and what it costs.

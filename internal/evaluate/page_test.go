@@ -3,8 +3,12 @@ package evaluate
 import (
 	"encoding/json"
 	"flag"
+	"maps"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +67,7 @@ func failure(t *testing.T) (*finding, Config) {
 		complete: since.Add(5 * time.Minute), now: since.Add(5*time.Minute + 8*time.Second),
 	}
 	f.match(t)
-	return f, Config{Listen: "127.0.0.1:9363", Alertmanagers: []string{"http://alertmanager:9093"}}
+	return f, Config{Listen: "127.0.0.1:9363", Alertmanagers: []string{"http://alertmanager:9093"}, Grafana: "https://grafana.example.com/"}
 }
 
 // layersOf are layers with a p95 of the service and of its database in milliseconds.
@@ -154,6 +158,57 @@ func TestPage(t *testing.T) {
 		checkContract(t, got)
 		golden(t, "resolved", got)
 	})
+}
+
+// TestDashboards: what pages link to is shipped and takes what they hand over.
+func TestDashboards(t *testing.T) {
+	files, err := filepath.Glob("../../dashboards/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	takes := map[string][]string{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var board struct {
+			UID        string `json:"uid"`
+			Templating struct {
+				List []struct {
+					Name string `json:"name"`
+				} `json:"list"`
+			} `json:"templating"`
+		}
+		if err := json.Unmarshal(data, &board); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		takes[board.UID] = nil
+		for _, v := range board.Templating.List {
+			takes[board.UID] = append(takes[board.UID], "var-"+v.Name)
+		}
+	}
+	if diff := cmp.Diff(Dashboards(), slices.Sorted(maps.Keys(takes))); diff != "" {
+		t.Errorf("dashboards (-known +shipped):\n%s", diff)
+	}
+	f, config := failure(t)
+	var boards []string
+	for _, link := range config.dashboards(&f.status, f.runbook, f.vars()) {
+		u, err := url.Parse(link[strings.Index(link, "http"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		uid := path.Base(u.Path)
+		boards = append(boards, uid)
+		for name := range u.Query() {
+			if name != "from" && name != "to" && !slices.Contains(takes[uid], name) {
+				t.Errorf("%s has no variable %s", uid, name)
+			}
+		}
+	}
+	if diff := cmp.Diff(boards, []string{"gw-incident", "gw-requests"}); diff != "" {
+		t.Errorf("links (-got +want):\n%s", diff)
+	}
 }
 
 func checkContract(t *testing.T, text string) {

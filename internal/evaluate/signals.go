@@ -358,7 +358,7 @@ func (l *Loop) signalText(st *Status, complete time.Time, f *finding, found runb
 	if !complete.IsZero() {
 		p.add("Data", "complete until %s, %s before sending", complete.UTC().Format(time.TimeOnly), age(max(0, l.deps.Now().Sub(complete))))
 	}
-	p.add("Links", "%s", strings.Join(l.config.links(st, traces), " · "))
+	p.add("Links", "%s", strings.Join(l.config.links(st, found, vars, traces), " · "))
 	return p.text()
 }
 

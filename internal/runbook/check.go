@@ -16,6 +16,8 @@ type Known struct {
 	// Values are the values that a field of Match can have, such as those of
 	// error_class. A field that is not named here can have any.
 	Values map[string][]string
+	// Dashboards are the uids of those that there are; without any all are known.
+	Dashboards []string
 	// Today is compared with the day of the last review.
 	Today time.Time
 }
@@ -24,7 +26,7 @@ type Known struct {
 const maxReviewAge = 365 * 24 * time.Hour
 
 // Check reports what is wrong with runbooks that can be read: links that lead
-// nowhere, unknown owners, reviews older than a year, entries and sections that
+// nowhere, unknown owners and dashboards, reviews older than a year, entries and sections that
 // can never match, and the lack of a fallback. Faults are in the order of names.
 func (s *Set) Check(k Known) []error {
 	var faults []error
@@ -39,6 +41,9 @@ func (s *Set) Check(k Known) []error {
 		}
 		if age := k.Today.Sub(r.Reviewed); age > maxReviewAge {
 			fault(1, "the last review is %d days old: read it again and set reviewed", int(age.Hours()/24))
+		}
+		if len(k.Dashboards) > 0 && r.Dashboard != "" && !IsURL(r.Dashboard) && !slices.Contains(k.Dashboards, r.Dashboard) {
+			fault(1, "dashboard %s is unknown: want a whole URL or one of %s", r.Dashboard, strings.Join(k.Dashboards, ", "))
 		}
 		for _, why := range r.Match.impossible(k.Values) {
 			fault(1, "never matches: %s", why)
@@ -61,6 +66,9 @@ func (s *Set) Check(k Known) []error {
 	}
 	return faults
 }
+
+// IsURL tells the URL of a dashboard from a uid.
+func IsURL(dashboard string) bool { return strings.Contains(dashboard, "://") }
 
 // impossible names the values that a field can never have.
 func (m Match) impossible(known map[string][]string) []string {

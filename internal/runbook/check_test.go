@@ -56,6 +56,8 @@ func TestCheckFindsFaults(t *testing.T) {
 	}
 	s, err := Load(fstest.MapFS{
 		"class.md":   file("{kind: a}", "{error_class: upstream_timout}"),
+		"board.md":   file("{kind: a}", "{kind: b}\ndashboard: gw-gone"),
+		"boards.md":  file("{kind: a}", "{kind: c}\ndashboard: https://grafana.example.com/d/own"),
 		"dead.md":    file("## Impact\n", "## Impact\n[a](gone.md) [b](#gone) [c](stale.md#gone) [d](x.png) [ok](stale.md#impact) [ok](https://x/y) [ok](#meaning)\n"),
 		"section.md": file("{kind: a}\nreviewed: 2026-01-02\n---\n# T\n\n## Meaning\n", "{reach: one_node}\nreviewed: 2026-01-02\n---\n# T\n\n## Meaning\n<!-- match: reach=one_client -->\n"),
 		"shadow.md":  file("{kind: a}", "{kind: a}\npriority: -1"),
@@ -66,10 +68,11 @@ func TestCheckFindsFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := errors.Join(s.Check(Known{
-		Today: today, Owner: func(name string) bool { return name == "o" },
+		Today: today, Owner: func(name string) bool { return name == "o" }, Dashboards: []string{"gw-slo", "gw-service"},
 		Values: map[string][]string{"error_class": {"upstream_timeout"}},
 	})...).Error()
 	want := []string{
+		"board.md:1: dashboard gw-gone is unknown: want a whole URL or one of gw-slo, gw-service",
 		`class.md:1: never matches: error_class is never "upstream_timout"`,
 		"dead.md:11: link gone.md: there is no such runbook",
 		"dead.md:11: link #gone: dead has no section #gone",

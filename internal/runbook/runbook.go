@@ -2,7 +2,7 @@
 // the one that fits a signal best, with the reason for the choice.
 //
 // A file NAME.md begins with a head between two lines "---": title, owner,
-// severity, match, priority, reviewed. Its sections are the headings "## …"; a
+// severity, match, priority, reviewed, dashboard. Its sections are the headings "## …"; a
 // section may narrow the match with a comment under its heading,
 // <!-- match: reach=one_upstream -->. The first numbered list of a section is
 // what to do now; a section without one takes that of the section Mitigation.
@@ -87,6 +87,9 @@ type Runbook struct {
 	// Priority decides between entries that constrain equally many fields; higher wins.
 	Priority int
 	Reviewed time.Time // when somebody last checked the text
+	// Dashboard shows what the text is about: the uid of one of gatewatch's, or the
+	// URL of another. Optional.
+	Dashboard string
 	Version  string    // of the text: 8 hexadecimal digits
 	Sections []Section
 
@@ -255,6 +258,8 @@ type head struct {
 	Match    map[string]yaml.Node `yaml:"match"`
 	Priority int                  `yaml:"priority"`
 	Reviewed string               `yaml:"reviewed"`
+	// Dashboard as in Runbook.
+	Dashboard string `yaml:"dashboard"`
 }
 
 // mitigation is the section whose steps serve where no better one is found.
@@ -276,7 +281,7 @@ func parse(file string, data []byte) (*Runbook, error) {
 	if err := dec.Decode(&h); err != nil {
 		return nil, fmt.Errorf("%s: head: %w", file, err)
 	}
-	r := &Runbook{Name: strings.TrimSuffix(path.Base(file), ".md"), Title: h.Title, Owner: h.Owner, Severity: h.Severity, Priority: h.Priority, Match: Match{}}
+	r := &Runbook{Name: strings.TrimSuffix(path.Base(file), ".md"), Title: h.Title, Owner: h.Owner, Severity: h.Severity, Priority: h.Priority, Dashboard: h.Dashboard, Match: Match{}}
 	var faults []error
 	fault := func(line int, format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...)))
