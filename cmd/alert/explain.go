@@ -148,7 +148,21 @@ func thenOthers(b *strings.Builder, others []runbook.Other) {
 
 // explainText writes an alert's history, why it is as it is, and its last page.
 func explainText(w io.Writer, events []clickhouse.AlertEvent) error {
-	var rows [][]string
+	all := changes(events)
+	if err := daemon.WriteTable(w, false, all[0], all[1:]); err != nil {
+		return err
+	}
+	why, err := reasons(raised(events))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "\n%s\n%s\n", why, events[len(events)-1].Annotations["page"])
+	return err
+}
+
+// changes is a table of an alert's changes, its head first.
+func changes(events []clickhouse.AlertEvent) [][]string {
+	rows := [][]string{{"TICK", "ALERT", "SLO", "SEVERITY", "CHANGE", "OWNER", "NOTIFICATION"}}
 	for _, e := range events {
 		sent := "not sent"
 		if e.SentAt.Unix() > 0 {
@@ -159,22 +173,18 @@ func explainText(w io.Writer, events []clickhouse.AlertEvent) error {
 		}
 		rows = append(rows, []string{e.At.UTC().Format(time.RFC3339), e.ID, e.SLO, e.Severity, e.From + " → " + e.To, e.Owner, sent})
 	}
-	if err := daemon.WriteTable(w, false, []string{"TICK", "ALERT", "SLO", "SEVERITY", "CHANGE", "OWNER", "NOTIFICATION"}, rows); err != nil {
-		return err
-	}
+	return rows
+}
+
+// raised returns the change whose facts say why: the last to firing, else the last.
+func raised(events []clickhouse.AlertEvent) clickhouse.AlertEvent {
 	last := events[len(events)-1]
-	facts := last
 	for _, e := range events {
 		if e.To == string(alert.Firing) {
-			facts = e
+			last = e
 		}
 	}
-	why, err := reasons(facts)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "\n%s\n%s\n", why, last.Annotations["page"])
-	return err
+	return last
 }
 
 // reasons says why an alert was raised and why its owner and runbook were chosen.

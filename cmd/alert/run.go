@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"net/http"
 	"time"
 
 	"gatewatch/internal/alertmanager"
@@ -11,7 +9,6 @@ import (
 	"gatewatch/internal/config"
 	"gatewatch/internal/daemon"
 	"gatewatch/internal/evaluate"
-	"gatewatch/internal/runbook"
 )
 
 // shutdownTimeout bounds a graceful stop: a round that is cut off is done again
@@ -100,49 +97,4 @@ func openPeers(c *config.Config) (*alertmanager.Client, error) {
 		return nil, c.Fault("alert.alertmanagers", "missing: list their base URLs, or set preview: true to send nothing")
 	}
 	return alertmanager.New(c.Alert.Alertmanagers, c.Alert.AlertmanagerAuth)
-}
-
-// serveRunbooks shows the runbooks in use as text, for the links of pages; the
-// link's parameters are filled in.
-func serveRunbooks(set *runbook.Set) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		vars := map[string]string{}
-		for name, values := range r.URL.Query() {
-			vars[name] = values[0]
-		}
-		text, ok := set.Filled(r.PathValue("name"), vars)
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		if book, _ := set.Find(r.PathValue("name")); vars["v"] != "" && vars["v"] != book.Version {
-			text = append([]byte("(This text has changed since the alert that leads here.)\n\n"), text...)
-		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
-	})
-}
-
-// serveAlert shows what was sent of an alert and why, for the links of pages.
-func serveAlert(store *clickhouse.Conn) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		events, err := store.AlertEvents(r.Context(), r.PathValue("id"))
-		if err != nil {
-			http.Error(w, "alerts can't be read from ClickHouse", http.StatusBadGateway)
-			return
-		}
-		if len(events) == 0 {
-			http.NotFound(w, r)
-			return
-		}
-		var text bytes.Buffer
-		if err := explainText(&text, events); err != nil {
-			http.Error(w, "what is kept of the alert can't be read", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(text.Bytes()) // whoever asked has gone
-	})
 }

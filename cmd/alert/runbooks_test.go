@@ -144,6 +144,19 @@ func TestServeRunbooks(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, w.Body)
 		}
 	}
+	// The link as a browser follows it, with a value that plays with Markdown.
+	link, anchor, _ := strings.Cut(f.Link("http://h/runbooks", map[string]string{"service": "o'hara</pre><script>", "upstream": "[pay-2](https://evil.example.com)<b>"}), "#")
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, link, nil)
+	r.Header.Set("Accept", "text/html,application/xhtml+xml")
+	page := httptest.NewRecorder()
+	mux.ServeHTTP(page, r)
+	html := page.Body.String()
+	if page.Header().Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(html, `id="`+anchor+`"`) || !strings.Contains(html, "Take [pay-2](https://evil.example.com)&lt;b&gt; out of rotation") {
+		t.Errorf("%v\n%s", page.Header(), html)
+	}
+	if strings.Contains(html, "<script>") || strings.Contains(html, `"https://evil`) {
+		t.Errorf("a value is more than text:\n%s", html)
+	}
 	if w := get("http://h/runbooks/gone"); w.Code != http.StatusNotFound {
 		t.Errorf("a runbook that doesn't exist: %d", w.Code)
 	}

@@ -61,7 +61,7 @@ func (f Found) Link(base string, vars map[string]string) string {
 
 // Filled returns a runbook's text without its head, with the values of vars in
 // their places: quoted as SQL in code blocks marked sql, for a shell in other
-// code, cleaned in prose. What vars lacks stays as it is written.
+// code, escaped for Markdown in prose. What vars lacks stays as it is written.
 func (s *Set) Filled(name string, vars map[string]string) ([]byte, bool) {
 	text, ok := s.text[name]
 	if !ok {
@@ -83,7 +83,7 @@ func (s *Set) Filled(name string, vars map[string]string) ([]byte, bool) {
 			out.WriteString(line)
 			continue
 		}
-		filled, _ := fill(line, vars, fence)
+		filled, _ := fill(line, vars, fence, markdown)
 		out.WriteString(filled)
 	}
 	return []byte(out.String()), true
@@ -126,6 +126,12 @@ func prose(v, _ string) (string, bool) {
 	return v, true
 }
 
+// markdown is prose in which nothing is a link or HTML.
+func markdown(v, before string) (string, bool) {
+	v, ok := prose(v, before)
+	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, "<", `\<`, "*", `\*`).Replace(v), ok
+}
+
 // clean takes away what could forge a line or hide text: control and format
 // characters.
 func clean(v string) string {
@@ -143,7 +149,7 @@ func clean(v string) string {
 // fillStep fills one step; {{ stands for a brace.
 func fillStep(s string, vars map[string]string) (string, bool) {
 	const brace = "\x00"
-	s, ok := fill(strings.ReplaceAll(s, "{{", brace), vars, nil)
+	s, ok := fill(strings.ReplaceAll(s, "{{", brace), vars, nil, prose)
 	if !ok {
 		return "", false
 	}
@@ -152,8 +158,9 @@ func fillStep(s string, vars map[string]string) (string, bool) {
 
 // fill replaces {name} by vars[name] and reports whether it could everywhere.
 // What it can't replace stays. In a code block quote is the block's quoting;
-// outside it is nil, and text between backticks is quoted after its kind.
-func fill(s string, vars map[string]string, quote quoting) (string, bool) {
+// outside it is nil, text between backticks is quoted after its kind and other
+// text as plain says.
+func fill(s string, vars map[string]string, quote, plain quoting) (string, bool) {
 	all := true
 	var b strings.Builder
 	for i, part := range strings.Split(s, "`") {
@@ -162,7 +169,7 @@ func fill(s string, vars map[string]string, quote quoting) (string, bool) {
 			if i > 0 {
 				b.WriteByte('`')
 			}
-			q = prose
+			q = plain
 			if i%2 == 1 {
 				q = inline(part)
 			}

@@ -90,8 +90,8 @@ type Runbook struct {
 	// Dashboard shows what the text is about: the uid of one of gatewatch's, or the
 	// URL of another. Optional.
 	Dashboard string
-	Version  string    // of the text: 8 hexadecimal digits
-	Sections []Section
+	Version   string // of the text: 8 hexadecimal digits
+	Sections  []Section
 
 	names map[string]bool // variables that the text names
 }
