@@ -403,3 +403,41 @@ func TestSignals(t *testing.T) {
 		t.Errorf("nothing has changed: %+v (%v)", ch, err)
 	}
 }
+
+// TestLostRoute: requests that the gateway finds no route for belong to the service
+// that answered them in the day before; routes that nobody knew are nobody's.
+func TestLostRoute(t *testing.T) {
+	conn, _ := clickhousetest.New(t)
+	at := time.Now().UTC().Truncate(time.Hour).Add(-24*time.Hour + 30*time.Minute)
+	for _, q := range []string{
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 7200000 - 1000 * toInt64(number), 'UTC') AS t, t, if(number %% 10 = 0, 'old', 'shop'), '/v1/cart', 'GET', if(number < 6, 'client_not_found', 'none'), 'c'
+		FROM numbers(600)`,
+		// 60 find no route, of five consumers; c1 gets to it with half of its requests.
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, '', '/v1/cart', 'GET', 'gateway_no_route', concat('c', toString(number %% 5)) FROM numbers(60)`,
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, '', '/wp-admin', 'GET', 'gateway_no_route', 'scanner' FROM numbers(60)`,
+		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer)
+		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, '', '/v1/cart', 'GET', 'none', 'c1' FROM numbers(13)`,
+	} {
+		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clickhousetest.Rollup(t, conn)
+	r, err := conn.Signals(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []evaluate.ClassShare
+	for _, e := range r.Errors {
+		if e.Route != "" {
+			got = append(got, e)
+		}
+	}
+	want := []evaluate.ClassShare{{Service: "shop", Class: "gateway_no_route", Route: "GET /v1/cart", Requests: 73, Errors: 60, Active: 5, Hit: 4, UsualRequests: 540, UsualErrors: 0}}
+	if diff := cmp.Diff(got, want, cmpopts.IgnoreFields(evaluate.ClassShare{}, "Since")); diff != "" {
+		t.Errorf("routes (-got +want):\n%s", diff)
+	}
+}
