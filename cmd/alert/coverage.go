@@ -86,15 +86,22 @@ func (k *knowledge) declared() (map[string][]string, error) {
 	return routes, nil
 }
 
+// signalOf is a signal of which only the kind is known.
+func signalOf(k alert.KindInfo) runbook.Signal {
+	sig := runbook.Signal{Kind: string(k.Kind), Severity: k.Severity.String()}
+	if k.Kind == alert.Breaker {
+		sig.ErrorClass = accesslog.BreakerOpen.String()
+	}
+	return sig
+}
+
 // signalsOf are the signals that a service may have: each kind, and of burnt
 // objectives each class that is bad by default.
 func signalsOf(service string) []runbook.Signal {
 	var list []runbook.Signal
 	for _, k := range alert.Kinds() {
-		sig := runbook.Signal{Kind: string(k.Kind), Service: service, Severity: k.Severity.String()}
-		if k.Kind == alert.Breaker {
-			sig.ErrorClass = accesslog.BreakerOpen.String()
-		}
+		sig := signalOf(k)
+		sig.Service = service
 		if k.Kind != alert.SLOBurn {
 			list = append(list, sig)
 			continue

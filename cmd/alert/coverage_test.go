@@ -28,6 +28,10 @@ func TestExplainInvented(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || got.Runbook.Name != "traffic-lost" || len(got.Runbook.Others) == 0 {
 		t.Errorf("exit %d, %v: %s", code, err, out)
 	}
+	// A kind brings what all its signals have.
+	if code, out, errs := command(t, "explain", "--config", file, "--kind", "breaker_open"); code != 0 || !strings.Contains(out, "breaker-open § ") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
 	for _, args := range [][]string{{"--kind", "slow_burn"}, {"--kind", "slo_burn", "3f9a"}, {"--kind", "slo_burn", "--set", "host=a"}, {"--error-class", "timeout"}} {
 		if code, _, errs := command(t, append([]string{"explain", "--config", file}, args...)...); code != 2 {
 			t.Errorf("%q: exit %d, want 2: %s", args, code, errs)

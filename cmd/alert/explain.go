@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -102,6 +103,10 @@ func (k *knowledge) explainInvented(env *daemon.Env, sig runbook.Signal, vars ma
 		if f.value != "" && !slices.Contains(known[f.field], f.value) {
 			return daemon.Usagef("--%s %q: want one of %s", strings.ReplaceAll(f.field, "_", "-"), f.value, strings.Join(known[f.field], ", "))
 		}
+	}
+	if info, ok := alert.Kind(sig.Kind).Info(); ok {
+		usual := signalOf(info)
+		sig.Severity, sig.ErrorClass = cmp.Or(sig.Severity, usual.Severity), cmp.Or(sig.ErrorClass, usual.ErrorClass)
 	}
 	found, ok := k.runbooks.Match(sig)
 	if !ok {
