@@ -15,6 +15,7 @@ import (
 type backlogPartition struct {
 	id, end int64
 	value   []byte
+	time    time.Time // Kafka's
 
 	mu        sync.Mutex
 	committed int64
@@ -39,7 +40,7 @@ func (p *backlogPartition) Fetch(ctx context.Context, offset int64, maxBytes int
 	}
 	f := Fetched{Next: offset + n, End: p.end}
 	for i := range n {
-		f.Messages = append(f.Messages, Message{Offset: offset + i, Time: time.Unix(1000, 0), Value: p.value})
+		f.Messages = append(f.Messages, Message{Offset: offset + i, Time: p.time, Value: p.value})
 	}
 	return f, ctx.Err()
 }
@@ -74,6 +75,19 @@ func (padded) Decode(_ []byte, out *Records) error {
 	return nil
 }
 
+func newPipeline(t testing.TB, c Config, source Source, s *store) *Pipeline {
+	t.Helper()
+	p, err := New(c, []TopicConfig{{Name: "t", Format: "padded"}}, Deps{
+		Source: source, Sink: s, Reached: s.reached, NewDecoder: func(TopicConfig) (Decoder, error) { return padded{}, nil },
+		Mask: func(s string) string { return s }, Now: time.Now,
+		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func runBacklog(t testing.TB, c Config, partitions, messages int) *store {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -82,17 +96,10 @@ func runBacklog(t testing.TB, c Config, partitions, messages int) *store {
 	var ps many
 	for i := range partitions {
 		left.Add(1)
-		ps = append(ps, &backlogPartition{id: int64(i), end: int64(messages), value: fmt.Appendf(nil, "%700d", i), done: sync.OnceFunc(left.Done)})
+		ps = append(ps, &backlogPartition{id: int64(i), end: int64(messages), value: fmt.Appendf(nil, "%700d", i), time: time.Unix(1000, 0), done: sync.OnceFunc(left.Done)})
 	}
 	s := newStore()
-	p, err := New(c, []TopicConfig{{Name: "t", Format: "padded"}}, Deps{
-		Source: ps, Sink: s, Reached: s.reached, NewDecoder: func(TopicConfig) (Decoder, error) { return padded{}, nil },
-		Mask: func(s string) string { return s }, Now: time.Now,
-		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPipeline(t, c, ps, s)
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
 	go func() { left.Wait(); cancel() }()
@@ -124,6 +131,33 @@ func TestBacklogIsReadInLargeBatches(t *testing.T) {
 	}
 	if n := len(s.ledger); n > 2*partitions*messages/rows {
 		t.Errorf("%d batches for %d rows, want large ones", n, sum)
+	}
+}
+
+// A busy partition that is a moment behind is not read as a backlog: its rows
+// would wait for large batches.
+func TestBacklogIsLate(t *testing.T) {
+	c := testConfig()
+	c.BatchAge = time.Second
+	for _, tt := range []struct {
+		late     time.Duration
+		messages int64
+		want     bool
+	}{{time.Second, 100_000, false}, {time.Minute, 100_000, true}, {time.Minute, 100, false}} {
+		part := &backlogPartition{end: tt.messages, value: make([]byte, 700), time: time.Now().Add(-tt.late)}
+		p := newPipeline(t, c, many{part}, newStore())
+		w, err := newWorker(p, p.topics["t"], part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := w.free[0]
+		w.begin(b, 0)
+		if err := w.fetch(t.Context(), b, -1); err != nil {
+			t.Fatal(err)
+		}
+		if w.backlog != tt.want {
+			t.Errorf("%d messages of %s ago: backlog %v", tt.messages, tt.late, w.backlog)
+		}
 	}
 }
 

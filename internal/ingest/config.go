@@ -23,7 +23,7 @@ type Config struct {
 	// BatchBytes closes a batch at that many bytes of messages. Default 128 MiB.
 	BatchBytes int `yaml:"batch_bytes"`
 	// BatchAge closes a batch that old, or ten times as old while its partition
-	// has a backlog. Default 1s.
+	// is 10,000 messages and five times that long behind. Default 1s.
 	BatchAge time.Duration `yaml:"batch_age"`
 	// MaxMemory bounds what is held in fetch buffers and blocks. Default 400 MiB.
 	MaxMemory int `yaml:"max_memory"`

@@ -22,10 +22,13 @@ const (
 	// an insert makes another copy.
 	blockCost = 2
 
-	// A partition that far from its end has a backlog. Its batches are large,
-	// which costs the store much less than many small ones: they may grow
-	// backlogAge times older, and a few at a time share most of the memory.
+	// A partition that far from its end, and as many times the age of a batch, has
+	// a backlog. Its batches are large, which costs the store much less than many
+	// small ones: they may grow backlogAge times older, and a few at a time share
+	// most of the memory. What is a moment late stays in small ones, or a busy
+	// topic would wait for large ones again and again.
 	backlogMessages = 10_000
+	backlogLate     = 5
 	backlogAge      = 10
 	largeBatches    = 3
 	memoryShares    = largeBatches + 1 // the last is for the batches without a backlog
@@ -52,6 +55,7 @@ type worker struct {
 	free    []*batch   // two: one is filled while the other is inserted
 	flying  chan error // the result of the batch that is being stored; nil: none
 	backlog bool       // when the last answer came
+	newest  time.Time  // Kafka's time of the last message that came
 	skewed  time.Time  // when the time zone was last complained about
 	topicID string     // Kafka's, when the partition was taken over
 	shard   int        // where the partition's batches go
@@ -307,7 +311,10 @@ func (w *worker) fetch(ctx context.Context, b *batch, last int64) error {
 	w.p.metrics.seconds.WithLabelValues("decode").Add(time.Since(t).Seconds())
 	b.next = max(b.next, f.Next)
 	w.p.metrics.lag.WithLabelValues(w.topic.Name, strconv.Itoa(int(w.part.ID()))).Set(float64(max(0, f.End-b.next)))
-	w.backlog = f.End-b.next >= backlogMessages
+	if n := len(f.Messages); n > 0 {
+		w.newest = f.Messages[n-1].Time
+	}
+	w.backlog = f.End-b.next >= backlogMessages && w.p.deps.Now().Sub(w.newest) > backlogLate*w.p.conf.BatchAge
 	return nil
 }
 

@@ -87,6 +87,7 @@ type Replay struct {
 	log      *os.File
 	now      time.Time // the data's clock
 	begun    time.Time // where it began
+	shown    time.Time // when people were last told how far it is
 }
 
 // A ContentError is about what is to be replayed.
@@ -247,7 +248,7 @@ const progressEvery = 20 * time.Second
 func (r *Replay) Run(ctx context.Context, source Source, calm time.Duration, receive func(Notification) error) error {
 	in := &reader{source: source}
 	pace := pacer{speed: r.config.Speed}
-	begun, shown := time.Now(), time.Now()
+	r.shown = time.Now()
 	for {
 		part, err := r.feed.load(ctx, in)
 		if err != nil {
@@ -261,10 +262,6 @@ func (r *Replay) Run(ctx context.Context, source Source, calm time.Duration, rec
 		}
 		if err := r.pass(ctx, part, &pace, receive); err != nil || part.last {
 			return err
-		}
-		if time.Since(shown) > progressEvery {
-			shown = time.Now()
-			fmt.Fprintf(r.config.Log, "replay: %s passed, until %s, %d messages in %s\n", slo.Span(r.Passed()), r.now.UTC().Format(time.DateTime), r.feed.sent, time.Since(begun).Round(time.Second))
 		}
 	}
 }
@@ -296,6 +293,10 @@ func (r *Replay) pass(ctx context.Context, p part, pace *pacer, receive func(Not
 			if err := receive(n); err != nil {
 				return err
 			}
+		}
+		if time.Since(r.shown) > progressEvery {
+			r.shown = time.Now()
+			fmt.Fprintf(r.config.Log, "replay: %s passed, until %s, %d messages\n", slo.Span(r.Passed().Truncate(time.Minute)), r.now.UTC().Format(time.DateTime), r.feed.sent)
 		}
 	}
 	return nil
