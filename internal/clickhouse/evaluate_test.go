@@ -440,4 +440,10 @@ func TestLostRoute(t *testing.T) {
 	if diff := cmp.Diff(got, want, cmpopts.IgnoreFields(evaluate.ClassShare{}, "Since")); diff != "" {
 		t.Errorf("routes (-got +want):\n%s", diff)
 	}
+	// When the route is back, what found none is no lost traffic of anybody.
+	for _, tr := range r.Traffic {
+		if tr.Service == "" {
+			t.Errorf("requests without a service are judged: %+v", tr)
+		}
+	}
 }

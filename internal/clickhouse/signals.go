@@ -112,6 +112,10 @@ func (c *Conn) readTraffic(ctx context.Context, at time.Time, r *evaluate.Readin
 		}
 	}
 	keys := slices.SortedFunc(maps.Keys(minutes), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	if n := len(keys); n > 0 && keys[n-1][0] != "" {
+		// What found no route is nobody's traffic, and nobody misses it.
+		keys = slices.DeleteFunc(keys, func(k [2]string) bool { return k[0] == "" })
+	}
 	for _, k := range keys {
 		t := evaluate.Traffic{Service: k[0], Node: k[1], Minutes: minutes[k]}
 		if h := history[k[0]]; k[1] == "" && len(h) > 0 {
