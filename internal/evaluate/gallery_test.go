@@ -162,6 +162,9 @@ func TestGallery(t *testing.T) {
 		tr := Transition{At: at, Status: (&activeSignal{Signal: sig, id: alert.ID(string(sig.Kind), sig.Since)}).status(alert.Firing)}
 		a, team, facts := w.loop.compose(t.Context(), &tr, at)
 		add(string(sig.Kind)+" "+sig.subject(), a.Annotations["page"])
+		over := tr
+		over.At, over.FromSever, over.ResolvedID, over.Since = at.Add(17*time.Minute), sig.Severity, tr.Status.ID, at
+		add(string(sig.Kind)+", over", w.loop.endText(&over))
 		var x Facts
 		if err := json.Unmarshal([]byte(facts), &x); err != nil || x.Owner.Name != team || a.Labels["owner"] != team || x.Runbook == nil || x.Kind != string(sig.Kind) || a.Annotations["facts"] != facts {
 			t.Errorf("%s: facts %s (%v)", sig.Kind, facts, err)

@@ -369,7 +369,7 @@ func (l *Loop) endText(t *Transition) string {
 	}
 	sig := t.Status.Signal
 	var p page
-	p.lines = append(p.lines, shorten(tidy(fmt.Sprintf("[RESOLVED] %s: %s, %s after %s", sig.Service, sig.name(), t.FromSever, age(t.At.Sub(t.Since)))), maxFirstLine))
+	p.lines = append(p.lines, shorten(tidy(fmt.Sprintf("[RESOLVED] %s: %s after %s: %s", cmp.Or(sig.Service, "gatewatch"), t.FromSever, age(t.At.Sub(t.Since)), sig.Headline)), maxFirstLine))
 	p.add("Links", "`gatewatch-alert explain %s`", t.ResolvedID)
 	return p.text()
 }
