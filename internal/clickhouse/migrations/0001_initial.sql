@@ -146,11 +146,11 @@ CREATE TABLE IF NOT EXISTS {{database}}.request_10s (
     bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
-    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(GCD, T64, ZSTD(1)),
     upstream_timed  SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state an upstream latency' CODEC(T64, ZSTD(1)),
-    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toDate(time)
 ORDER BY (service, route, time, method, status, error_class, responder, tenant, environment)
@@ -170,11 +170,11 @@ CREATE TABLE IF NOT EXISTS {{database}}.request_1m (
     bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
-    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(GCD, T64, ZSTD(1)),
     upstream_timed  SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state an upstream latency' CODEC(T64, ZSTD(1)),
-    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toStartOfWeek(time)
 ORDER BY (service, route, time, method, status, error_class, responder, tenant, environment)
@@ -194,11 +194,11 @@ CREATE TABLE IF NOT EXISTS {{database}}.request_1h (
     bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
-    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_us_max SimpleAggregateFunction(max, UInt64) CODEC(GCD, T64, ZSTD(1)),
     upstream_timed  SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state an upstream latency' CODEC(T64, ZSTD(1)),
-    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+    upstream_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (service, route, time, method, status, error_class, responder, tenant, environment)
@@ -217,10 +217,10 @@ CREATE TABLE IF NOT EXISTS {{database}}.key_1m (
     bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1)),
-    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
-    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1))
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1)),
+    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1)),
+    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toStartOfWeek(time)
 ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
@@ -239,10 +239,10 @@ CREATE TABLE IF NOT EXISTS {{database}}.key_1h (
     bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1)),
-    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
-    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1))
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1)),
+    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1)),
+    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
@@ -261,10 +261,10 @@ CREATE TABLE IF NOT EXISTS {{database}}.key_1d (
     bytes_in       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     bytes_out      SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1)),
-    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
-    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1))
+    latency_us_sum SimpleAggregateFunction(sum, Int64) CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1)),
+    first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1)),
+    last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)

@@ -16,9 +16,9 @@ CREATE TABLE IF NOT EXISTS {{database}}.dimension_1h (
     bytes_in       Int64 CODEC(T64, ZSTD(1)),
     bytes_out      Int64 CODEC(T64, ZSTD(1)),
     timed          Int64 CODEC(T64, ZSTD(1)),
-    latency_us_sum Int64 CODEC(T64, ZSTD(1)),
-    latency_us_max UInt64 CODEC(T64, ZSTD(1)),
-    latency_hist   Map(UInt16, Int64) CODEC(ZSTD(1)),
+    latency_us_sum Int64 CODEC(GCD, T64, ZSTD(1)),
+    latency_us_max UInt64 CODEC(GCD, T64, ZSTD(1)),
+    latency_hist   Map(UInt16, Int64) CODEC(T64, ZSTD(1)),
     computed_at    DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
 ) ENGINE = ReplacingMergeTree(computed_at)
 PARTITION BY toYYYYMM(time)
@@ -36,8 +36,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.layer_1m (
     measured       Int64 CODEC(T64, ZSTD(1)),
     traces         Int64 CODEC(T64, ZSTD(1)),
     errors         Int64 CODEC(T64, ZSTD(1)),
-    time_us_sum    Int64 CODEC(T64, ZSTD(1)),
-    time_hist      Map(UInt16, Int64) CODEC(ZSTD(1)),
+    time_us_sum    Int64 CODEC(GCD, T64, ZSTD(1)),
+    time_hist      Map(UInt16, Int64) CODEC(T64, ZSTD(1)),
     computed_at    DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
 ) ENGINE = ReplacingMergeTree(computed_at)
 PARTITION BY toStartOfWeek(time)
@@ -55,8 +55,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.layer_1h (
     measured       Int64 CODEC(T64, ZSTD(1)),
     traces         Int64 CODEC(T64, ZSTD(1)),
     errors         Int64 CODEC(T64, ZSTD(1)),
-    time_us_sum    Int64 CODEC(T64, ZSTD(1)),
-    time_hist      Map(UInt16, Int64) CODEC(ZSTD(1)),
+    time_us_sum    Int64 CODEC(GCD, T64, ZSTD(1)),
+    time_hist      Map(UInt16, Int64) CODEC(T64, ZSTD(1)),
     computed_at    DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
 ) ENGINE = ReplacingMergeTree(computed_at)
 PARTITION BY toYYYYMM(time)

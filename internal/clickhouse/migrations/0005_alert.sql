@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.edge_1m (
     error_class    {{error_class}} CODEC(ZSTD(1)),
     requests       SimpleAggregateFunction(sum, Int64) CODEC(T64, ZSTD(1)),
     timed          SimpleAggregateFunction(sum, Int64) COMMENT 'requests that state a latency' CODEC(T64, ZSTD(1)),
-    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(ZSTD(1))
+    latency_hist   SimpleAggregateFunction(sumMap, Map(UInt16, Int64)) COMMENT 'histogram bucket to requests' CODEC(T64, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toStartOfWeek(time)
 ORDER BY (service, time, region, node, error_class, tenant, environment)
