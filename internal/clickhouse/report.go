@@ -187,13 +187,14 @@ func (q SumsQuery) sql() (string, []any, error) {
 	if q.Source == SourceDimension {
 		table = "v_" + table // of what was computed twice the newer one
 	}
-	fine := strings.NewReplacer("{{where}}", where, "{{table}}", table)
-	if q.Coarse != "" && q.Step == 0 {
-		inside := fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", q.CoarseFrom.Unix(), q.CoarseTo.Unix())
-		coarse := strings.NewReplacer("{{where}}", where+" AND "+inside, "{{table}}", q.Coarse).Replace(inner)
-		inner = strings.NewReplacer("{{where}}", where+" AND NOT ("+inside+")", "{{table}}", table).Replace(inner) + "UNION ALL\n" + coarse
+	largest := ""
+	if q.Source == SourceKey && q.Limit > 0 && q.Step == 0 && groups != "" {
+		// Histograms are read of those that are shown: there are thousands of keys.
+		groups := strings.TrimSuffix(groups, ", ")
+		largest = " AND (" + groups + ") IN (" + fmt.Sprintf("SELECT %s FROM (%s) GROUP BY %s HAVING sum(n) != 0 ORDER BY sum(n) DESC, {{dims}} LIMIT %d",
+			groups, q.levels("SELECT {{columns}}sum(r.requests) AS n FROM {{table}} AS r WHERE {{where}} GROUP BY "+groups+"\n", table, where), groups, q.Limit) + ")"
 	}
-	text := strings.Replace(sumsSQL, "{{inner}}", fine.Replace(inner), 1)
+	text := strings.Replace(sumsSQL, "{{inner}}", q.levels(inner, table, where+largest), 1)
 	text = strings.NewReplacer(
 		"{{dims}}", "CAST(["+strings.Join(dims, ", ")+"], 'Array(String)')", "{{groups}}", groups, "{{columns}}", columns, "{{step}}", step, "{{order}}", order,
 		"{{satisfied}}", q.within(0, 1), "{{tolerating}}", q.within(1, 4),
@@ -203,6 +204,16 @@ func (q SumsQuery) sql() (string, []any, error) {
 		text += "LIMIT " + strconv.Itoa(q.Limit)
 	}
 	return text, args, nil
+}
+
+// levels makes of a query about {{table}} {{where}} one about both levels.
+func (q SumsQuery) levels(inner, table, where string) string {
+	if q.Coarse == "" || q.Step != 0 {
+		return strings.NewReplacer("{{where}}", where, "{{table}}", table).Replace(inner)
+	}
+	inside := fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", q.CoarseFrom.Unix(), q.CoarseTo.Unix())
+	return strings.NewReplacer("{{where}}", where+" AND NOT ("+inside+")", "{{table}}", table).Replace(inner) +
+		"UNION ALL\n" + strings.NewReplacer("{{where}}", where+" AND "+inside, "{{table}}", q.Coarse).Replace(inner)
 }
 
 // column is what holds a dimension in the source's table.

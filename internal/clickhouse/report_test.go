@@ -169,6 +169,19 @@ func TestSumsEqualBruteForce(t *testing.T) {
 					return row
 				}, func(q float64) float64 { us, _ := r.Latency.Quantile(q); return us })
 			}
+			// The largest few are the first of all.
+			if c.q.Step > 0 {
+				return
+			}
+			few := c.q
+			few.Limit = 3
+			first, err := conn.Sums(t.Context(), few)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := gocmp.Diff(got[:min(len(got), few.Limit)], first); diff != "" {
+				t.Errorf("the largest (-of all +alone):\n%s", diff)
+			}
 		})
 	}
 }
