@@ -110,7 +110,11 @@ func (p *product) usage(ctx context.Context) error {
 	if !slices.Contains(clickhouse.UsageDimensions(), by) {
 		return daemon.Usagef("--by %q: usage goes by one of %v", by, clickhouse.UsageDimensions())
 	}
-	found, err := p.store.Usage(ctx, p.window, by)
+	limit := 0 // what is exported is whole
+	if p.flags.output == "table" {
+		limit = p.flags.limit
+	}
+	found, err := p.store.Usage(ctx, p.window, by, limit)
 	if err != nil {
 		return err
 	}

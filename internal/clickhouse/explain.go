@@ -57,10 +57,11 @@ func (c *Conn) Clients(ctx context.Context, s Scope, onset time.Time, source Sou
 		known = " AND (consumer != '' OR key_id != toFixedString('', 16))"
 	}
 	rows, err := c.Query(ctx, fmt.Sprintf(`SELECT %s AS key, toString(consumer), toString(plan), toString(service), trim(concat(method, ' ', route)),
-			sumMapIf(map(toString(class), n), is_now), sumMapIf(map(toString(class), n), not is_now)
+			toString(class), sumIf(n, is_now), sumIf(n, NOT is_now)
 		FROM (SELECT key_id, consumer, plan, service, %s, error_class AS class, r.%s >= toDateTime(@onset, 'UTC') AS is_now, %s AS n
 			FROM %s AS r WHERE %s%s GROUP BY key_id, consumer, plan, service, method, route, class, is_now)
-		GROUP BY key_id, consumer, plan, service, method, route`, dimension("key_id"), operation, at, n, table, where, known), append(args, clickhouse.Named("onset", onset.Unix()))...)
+		GROUP BY key_id, consumer, plan, service, method, route, class
+		ORDER BY key_id, consumer, plan, service, method, route`, dimension("key_id"), operation, at, n, table, where, known), append(args, clickhouse.Named("onset", onset.Unix()))...)
 	if err != nil {
 		return nil, fmt.Errorf("compare callers: %w", err)
 	}
@@ -68,10 +69,22 @@ func (c *Conn) Clients(ctx context.Context, s Scope, onset time.Time, source Sou
 	var list []failure.Cell
 	for rows.Next() {
 		var cell failure.Cell
-		if err := rows.Scan(&cell.Key, &cell.Consumer, &cell.Plan, &cell.Service, &cell.Operation, &cell.Now, &cell.Before); err != nil {
+		var class string
+		var now, before int64
+		if err := rows.Scan(&cell.Key, &cell.Consumer, &cell.Plan, &cell.Service, &cell.Operation, &class, &now, &before); err != nil {
 			return nil, fmt.Errorf("compare callers: %w", err)
 		}
-		list = append(list, cell)
+		if n := len(list); n == 0 || list[n-1].Caller != cell.Caller || list[n-1].Place != cell.Place {
+			cell.Now, cell.Before = map[string]int64{}, map[string]int64{}
+			list = append(list, cell)
+		}
+		last := &list[len(list)-1]
+		if now > 0 {
+			last.Now[class] = now
+		}
+		if before > 0 {
+			last.Before[class] = before
+		}
 	}
 	return list, rows.Err()
 }

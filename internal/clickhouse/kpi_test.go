@@ -54,7 +54,7 @@ func TestCallsAsOfTheirTime(t *testing.T) {
 		{22, [16]byte{}, "keyless"},
 		{23, [16]byte{}, "acme"},
 	} {
-		b.AppendEntry(where(), &accesslog.Entry{Time: at(c.minute), Service: "orders", Route: "/v1/orders", Method: "GET", Status: 200, Consumer: accesslog.Consumer{ID: c.consumer, KeyID: c.key}})
+		b.AppendEntry(where(), &accesslog.Entry{Time: at(c.minute), Service: "orders", Route: "/v1/orders", Method: "GET", Status: 200, Latency: accesslog.Latency{Total: accesslog.Some(time.Duration(c.minute+1) * time.Millisecond)}, Consumer: accesslog.Consumer{ID: c.consumer, KeyID: c.key}})
 	}
 	if err := b.Insert(t.Context(), ingest.LedgerEntry{Range: ingest.Range{Topic: "access", Last: offset - 1}, Messages: offset, Rows: offset}); err != nil {
 		t.Fatal(err)
@@ -85,6 +85,21 @@ func TestCallsAsOfTheirTime(t *testing.T) {
 	got = scan[string](t, conn, "SELECT toString(groupArray((consumer, n))) FROM (SELECT consumer, sum(requests) AS n FROM call_route_1d GROUP BY consumer ORDER BY consumer)")
 	if want = "[('key 03ab0000',1),('keyless',1),('logged',1),('roadrunner',8)]"; got != want {
 		t.Errorf("call_route_1d: %s, want %s", got, want)
+	}
+
+	w := clickhouse.ProductWindow{From: hour, To: hour.Add(time.Hour), Zone: time.UTC}
+	for _, by := range []string{"consumer", "key"} {
+		all, err := conn.Usage(t.Context(), w, by, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apart, err := conn.Usage(t.Context(), w, by, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(all, apart); diff != "" || len(all[0].Latency) == 0 {
+			t.Errorf("usage by %s, histograms read apart (-whole +apart):\n%s", by, diff)
+		}
 	}
 
 	for _, view := range []string{"v_call_1h", "v_call_1d", "v_call_route_1d", "v_key_span", "v_active_1d"} {

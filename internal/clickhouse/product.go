@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,23 @@ func (w ProductWindow) calls(days bool) string { return callsSQL(w.parts(days), 
 // callsSQL selects the calls of parts; of those of the keys for which only holds,
 // if it is given.
 func callsSQL(parts []levelPart, only string) string {
-	const columns = "tenant, environment, key_id, consumer, plan, service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen"
+	const columns = "service, error_class, requests, timed, latency_us_sum, latency_hist, first_seen, last_seen"
+	return joinedSQL(parts, only, columns, "", columns)
+}
+
+// throttledSQL is callsSQL for whom only the calls matter, and which of them were
+// throttled: far fewer rows are joined.
+func throttledSQL(parts []levelPart) string {
+	return joinedSQL(parts, "", "error_class = 'client_quota' AS throttled, sum(requests) AS calls, max(last_seen) AS last_call", "throttled", "throttled, calls, last_call")
+}
+
+// joinedSQL selects columns of parts, summed by group if there is one, under names.
+func joinedSQL(parts []levelPart, only, columns, group, names string) string {
+	const dims = "tenant, key_id, consumer, plan"
+	by := ""
+	if group != "" {
+		by = " GROUP BY time, at, " + dims + ", " + group
+	}
 	var rows []string
 	for _, p := range parts {
 		in := fmt.Sprintf("time >= toDateTime(%d, 'UTC') AND time < toDateTime(%d, 'UTC')", p.from.Unix(), p.to.Unix())
@@ -78,14 +95,13 @@ func callsSQL(parts []levelPart, only string) string {
 		}
 		newest := fmt.Sprintf("SELECT tenant, key_id, time, max(version) FROM call_split WHERE grain = '%s' AND %s GROUP BY tenant, key_id, time", p.grain, in)
 		rows = append(rows,
-			fmt.Sprintf("SELECT time, toDateTime64(time, 6, 'UTC') AS at, %s FROM key_%s WHERE %s AND (tenant, key_id, time) NOT IN (SELECT tenant, key_id, time FROM call_split WHERE grain = '%[2]s' AND %[3]s)", columns, p.grain, in),
-			fmt.Sprintf("SELECT time, at, %s FROM call_split WHERE grain = '%s' AND %s AND (tenant, key_id, time, version) IN (%s)", columns, p.grain, in, newest))
+			fmt.Sprintf("SELECT time, toDateTime64(time, 6, 'UTC') AS at, "+dims+", %s FROM key_%s WHERE %s AND (tenant, key_id, time) NOT IN (SELECT tenant, key_id, time FROM call_split WHERE grain = '%[2]s' AND %[3]s)%s", columns, p.grain, in, by),
+			fmt.Sprintf("SELECT time, at, "+dims+", %s FROM call_split WHERE grain = '%s' AND %s AND (tenant, key_id, time, version) IN (%s)%s", columns, p.grain, in, newest, by))
 	}
 	return `(SELECT m.time AS time, m.tenant AS tenant, m.key_id AS key_id,
 			multiIf(s.consumer != '', s.consumer, m.named != '', m.named, concat('key ', lower(hex(substring(m.key_id, 1, 4))))) AS consumer,
 			if(s.plan != '', s.plan, m.plan) AS plan, s.tier AS tier, multiIf(s.consumer != '', 'catalogue', m.named != '', 'gateway', 'first_seen') AS source,
-			m.service AS service, m.error_class AS error_class, m.requests AS requests, m.timed AS timed, m.latency_us_sum AS latency_us_sum,
-			m.latency_hist AS latency_hist, m.first_seen AS first_seen, m.last_seen AS last_seen
+			` + names + `
 		FROM (
 			SELECT c.*, if(n.name != '', n.name, c.consumer) AS named,
 				(c.tenant, c.key_id) IN (SELECT k.tenant, k.key_id FROM key_event AS k WHERE k.key_id != toFixedString('', 16)) AS known,
@@ -126,6 +142,7 @@ func UsageDimensions() []string { return []string{"consumer", "plan", "tier", "s
 
 // A UsageRow is the calls of one group.
 type UsageRow struct {
+	Tenant    string           `ch:"tenant"`
 	Group     string           `ch:"name"`
 	Plan      string           `ch:"plan"` // the last one, of a consumer or key
 	Calls     int64            `ch:"calls"`
@@ -139,19 +156,84 @@ type UsageRow struct {
 }
 
 // Usage sums calls by one of UsageDimensions, with consumer, plan and tier as of
-// the time of the call; most calls first.
-func (c *Conn) Usage(ctx context.Context, w ProductWindow, by string) ([]UsageRow, error) {
-	group := by
+// the time of the call; most calls first. Of consumers and keys, which are many,
+// the first limit have histograms; limit 0: all.
+func (c *Conn) Usage(ctx context.Context, w ProductWindow, by string, limit int) ([]UsageRow, error) {
+	group, hist := by, "sumMap(latency_hist)"
+	apart := limit > 0 && (by == "consumer" || by == "key")
+	if apart {
+		hist = "CAST(map(), 'Map(UInt16, Int64)')"
+	}
 	if by == "key" {
 		group = "if(key_id = toFixedString('', 16), '', lower(hex(key_id)))"
 	}
-	return product[UsageRow](ctx, c, "sum calls by "+by, w, `SELECT name, any(p) AS plan, sum(n) AS calls, sumMap(map(class, n)) AS classes, sum(t) AS timed, sum(us) AS latency_us_sum,
+	rows, err := product[UsageRow](ctx, c, "sum calls by "+by, w, `SELECT tenant, name, any(p) AS plan, sum(n) AS calls, sumMap(map(class, n)) AS classes, sum(t) AS timed, sum(us) AS latency_us_sum,
 			sumMap(h) AS hist, min(f) AS first_seen, max(l) AS last_seen, any(s) AS source
 		FROM (
 			SELECT tenant, `+group+` AS name, toString(error_class) AS class, argMax(plan, last_seen) AS p, sum(requests) AS n, sum(timed) AS t, sum(latency_us_sum) AS us,
-				sumMap(latency_hist) AS h, min(first_seen) AS f, max(last_seen) AS l, min(source) AS s
+				`+hist+` AS h, min(first_seen) AS f, max(last_seen) AS l, min(source) AS s
 			FROM {{calls}} GROUP BY tenant, name, class
 		) GROUP BY tenant, name ORDER BY calls DESC, name`)
+	if err != nil || !apart || len(rows) == 0 {
+		return rows, err
+	}
+	return rows, c.histograms(ctx, w, by, group, rows[:min(limit, len(rows))])
+}
+
+// onlyKeys is the condition that a call is of one of the keys with which
+// consumers call in the window, or that names are: levels are in their order.
+func (c *Conn) onlyKeys(ctx context.Context, w ProductWindow, keys bool, names []string) (string, error) {
+	if !keys {
+		type row struct {
+			Key string `ch:"key"`
+		}
+		w.From = w.From.Truncate(24 * time.Hour)
+		list, err := product[row](ctx, c, "read the keys of consumers", w, `SELECT DISTINCT lower(hex(key_id)) AS key FROM (
+				SELECT key_id FROM key_span WHERE consumer IN (@names)
+				UNION ALL SELECT key_id FROM key_1d WHERE {{in}} AND (consumer IN (@names) OR consumer IN (SELECT former FROM consumer_name WHERE name IN (@names))
+					OR concat('key ', lower(hex(substring(key_id, 1, 4)))) IN (@names)))`, clickhouse.Named("names", names))
+		if err != nil {
+			return "", err
+		}
+		names = nil
+		for _, r := range list {
+			names = append(names, r.Key)
+		}
+	}
+	ids := []string{"toFixedString('', 16)"} // also what has none; whose it is the question tells
+	for _, key := range names {
+		ids = append(ids, "toFixedString(unhex("+quoteString(key)+"), 16)")
+	}
+	return "key_id IN (" + strings.Join(ids, ", ") + ")", nil
+}
+
+// histograms reads the latency of consumers or keys.
+func (c *Conn) histograms(ctx context.Context, w ProductWindow, by, group string, rows []UsageRow) error {
+	names := make([]string, len(rows))
+	for i := range rows {
+		names[i] = rows[i].Group
+	}
+	only, err := c.onlyKeys(ctx, w, by == "key", names)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		Tenant  string           `ch:"tenant"`
+		Name    string           `ch:"name"`
+		Latency map[uint16]int64 `ch:"hist"`
+	}
+	list, err := product[row](ctx, c, "read the latency by "+by, w, "SELECT tenant, "+group+" AS name, sumMap(latency_hist) AS hist FROM "+
+		callsSQL(w.parts(false), only)+" WHERE name IN (@names) GROUP BY tenant, name", clickhouse.Named("names", names))
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		i := slices.IndexFunc(rows, func(u UsageRow) bool { return u.Tenant == r.Tenant && u.Group == r.Name })
+		if i >= 0 {
+			rows[i].Latency = r.Latency
+		}
+	}
+	return nil
 }
 
 // A ConsumerRow is a consumer from its sign-up on.

@@ -147,11 +147,11 @@ func (c *Conn) QuotaUse(ctx context.Context, w ProductWindow, per kpi.Period, of
 		parts = []levelPart{{"1h", cuts[0], w.To}}
 	}
 	return product[QuotaUse](ctx, c, "sum the use of quotas", w, `SELECT tenant, unit, any(who) AS consumer, sum(u) AS used, sum(t) AS throttled, sum(h) AS history, groupArrayIf(n, full > 0) AS totals FROM (
-			SELECT tenant, `+unitOf(of)+` AS unit, argMax(consumer, last_seen) AS who, `+periodSQL(per)+` AS period, time >= toDateTime(@begin, 'UTC') AS now,
-				sumIf(requests, now AND error_class != 'client_quota') AS u, sumIf(requests, now AND error_class = 'client_quota') AS t,
-				sumIf(requests, time >= toDateTime(@to, 'UTC') - INTERVAL 28 DAY AND error_class != 'client_quota') AS h,
-				sumIf(requests, time >= toDateTime(@from, 'UTC')) AS n, NOT now AND period >= toDateTime(@from, 'UTC') AS full
-			FROM `+callsSQL(parts, "")+` GROUP BY tenant, unit, period, now
+			SELECT tenant, `+unitOf(of)+` AS unit, argMax(consumer, last_call) AS who, `+periodSQL(per)+` AS period, time >= toDateTime(@begin, 'UTC') AS now,
+				sumIf(calls, now AND NOT throttled) AS u, sumIf(calls, now AND throttled) AS t,
+				sumIf(calls, time >= toDateTime(@to, 'UTC') - INTERVAL 28 DAY AND NOT throttled) AS h,
+				sumIf(calls, time >= toDateTime(@from, 'UTC')) AS n, NOT now AND period >= toDateTime(@from, 'UTC') AS full
+			FROM `+throttledSQL(parts)+` GROUP BY tenant, unit, period, now
 		) GROUP BY tenant, unit ORDER BY used DESC, unit`, clickhouse.Named("begin", begin.Unix()))
 }
 
@@ -177,9 +177,9 @@ func (c *Conn) HourlyUse(ctx context.Context, w ProductWindow, of kpi.Unit, unit
 		Hours  []int32 `ch:"hours"`
 		Calls  []int64 `ch:"calls"`
 	}
-	only := "consumer IN (@units) OR key_id IN (SELECT key_id FROM key_span WHERE consumer IN (@units))"
-	if of == kpi.UnitKey {
-		only = "lower(hex(key_id)) IN (@units)"
+	only, err := c.onlyKeys(ctx, w, of == kpi.UnitKey, units)
+	if err != nil {
+		return nil, err
 	}
 	rows, err := product[row](ctx, c, "read the hours of units", w, `SELECT tenant, unit, groupArray(hour) AS hours, groupArray(n) AS calls FROM (
 			SELECT tenant, `+unitOf(of)+` AS unit, toInt32((toUnixTimestamp(time) - @from) / 3600) AS hour, sum(requests) AS n

@@ -222,7 +222,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.key_1m (
     first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1)),
     last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
-PARTITION BY toStartOfWeek(time)
+PARTITION BY toDate(time)
 ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
@@ -244,7 +244,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.key_1h (
     first_seen     SimpleAggregateFunction(min, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1)),
     last_seen      SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(GCD, Delta, ZSTD(1))
 ) ENGINE = AggregatingMergeTree
-PARTITION BY toYYYYMM(time)
+PARTITION BY toStartOfWeek(time)
 ORDER BY (key_id, consumer, time, service, error_class, plan, tenant, environment)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
 
