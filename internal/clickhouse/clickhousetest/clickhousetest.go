@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,8 +31,23 @@ type shared struct {
 // start starts the process's engine once. It ends with the process, whose end
 // closes the pipe that it watches; its folder is removed by the next start.
 var start = sync.OnceValue(func() shared {
-	dir, err := os.MkdirTemp("", "gatewatch-test-engine-")
+	const name = "gatewatch-test-engine-"
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), name+"*"))
 	if err != nil {
+		return shared{err: err}
+	}
+	for _, dir := range left {
+		if owned(dir) {
+			os.RemoveAll(dir)
+		}
+	}
+	hidden, err := os.MkdirTemp("", "."+name) // until it is locked
+	if err != nil {
+		return shared{err: err}
+	}
+	owned(hidden)
+	dir := filepath.Join(filepath.Dir(hidden), strings.TrimPrefix(filepath.Base(hidden), "."))
+	if err := os.Rename(hidden, dir); err != nil {
 		return shared{err: err}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -38,6 +55,22 @@ var start = sync.OnceValue(func() shared {
 	s, err := engine.Start(ctx, engine.Config{Dir: dir, Log: os.Stderr})
 	return shared{s, err}
 })
+
+// owned reports whether dir is this process's now: its lock ends with its owner.
+func owned(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a name that this package gave
+	if err != nil {
+		return false
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return false
+	}
+	locks = append(locks, f) // a file that is collected is closed
+	return true
+}
+
+var locks []*os.File
 
 var count atomic.Int64
 
