@@ -200,7 +200,11 @@ func (s *screen) alerts(list []clickhouse.AlertState) []string {
 		if a.State != string(alert.Firing) {
 			colour = dim
 		}
-		rows = append(rows, fmt.Sprintf("%s %s (%s) since %s", s.paint(colour, a.State), a.SLO, a.Severity, a.Since.UTC().Format(time.TimeOnly)))
+		name := a.SLO
+		if !strings.HasPrefix(name, a.Service) {
+			name += " " + a.Service
+		}
+		rows = append(rows, fmt.Sprintf("%s %s (%s) since %s", s.paint(colour, a.State), name, a.Severity, a.Since.UTC().Format(time.TimeOnly)))
 	}
 	if len(rows) == 0 {
 		rows = append(rows, s.paint(dim, "none"))

@@ -63,7 +63,7 @@ func draw(in io.Reader, out io.Writer) error {
 	width, height := float64(columns)*cellWidth+2*padding, float64(len(lines))*cellHeight+2*padding
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f">`+"\n", width, height, width, height)
 	fmt.Fprintf(w, `<rect width="100%%" height="100%%" rx="8" fill="%s"/>`+"\n", background)
-	fmt.Fprintf(w, `<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14" fill="%s" xml:space="preserve">`+"\n", foreground)
+	fmt.Fprintf(w, `<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14" fill="%s">`+"\n", foreground)
 	for i, line := range lines {
 		if line != "" {
 			fmt.Fprintf(w, `<text y="%.0f">%s</text>`+"\n", padding+float64(i)*cellHeight+14, line)
@@ -80,7 +80,7 @@ func spans(line string, st *style) (svg string, width int) {
 		text, rest, found := strings.Cut(line, "\x1b[")
 		if text != "" {
 			fmt.Fprintf(&b, `<tspan x="%.1f" textLength="%.1f"%s>%s</tspan>`, padding+float64(width)*cellWidth,
-				float64(utf8.RuneCountInString(text))*cellWidth, st.attributes(), html.EscapeString(text))
+				float64(utf8.RuneCountInString(text))*cellWidth, st.attributes(), strings.ReplaceAll(html.EscapeString(text), " ", "\u00a0")) // renderers fold other spaces
 			width += utf8.RuneCountInString(text)
 		}
 		if !found {

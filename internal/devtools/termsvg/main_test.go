@@ -27,7 +27,7 @@ func TestDraw(t *testing.T) {
 			text.Write(c)
 		}
 	}
-	for _, want := range []string{"plain <&>", "red", " and ", "green"} {
+	for _, want := range []string{"plain\u00a0<&>", "red", "\u00a0and\u00a0", "green"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("picture lacks %q", want)
 		}
