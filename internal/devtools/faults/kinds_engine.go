@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gatewatch/internal/devstack/proxy"
@@ -106,17 +107,14 @@ func engineCut(d proxy.Direction) func(ctx context.Context, r *rig, times int) (
 	return func(ctx context.Context, r *rig, times int) (runs int, err error) {
 		m, err := begin(ctx, r)
 		for n := 0; n < times && err == nil; n++ {
-			cut := make(chan struct{}, 1)
+			var done atomic.Bool
+			cut := make(chan struct{})
 			m.store.Judge(func(c proxy.Chunk) proxy.Verdict {
-				if c.Direction != d || c.N != n {
+				if c.Direction != d || c.N != n || done.Swap(true) {
 					return proxy.Pass
 				}
-				select {
-				case cut <- struct{}{}:
-					return proxy.Cut
-				default: // once
-					return proxy.Pass
-				}
+				close(cut)
+				return proxy.Cut
 			})
 			m.store.Reset() // connections count from their beginning
 			select {
@@ -126,7 +124,6 @@ func engineCut(d proxy.Direction) func(ctx context.Context, r *rig, times int) (
 			case <-time.After(5 * time.Second):
 				return runs, fmt.Errorf("no connection had a chunk %d", n)
 			}
-			cut <- struct{}{}
 			runs++
 			err = r.progress(ctx, time.Now())
 		}
