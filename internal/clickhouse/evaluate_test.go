@@ -21,12 +21,22 @@ import (
 	"gatewatch/internal/suspect"
 )
 
+// store runs statements in which %[1]d is a moment in milliseconds.
+func store(t *testing.T, conn *clickhouse.Conn, at time.Time, statements ...string) {
+	t.Helper()
+	for _, q := range statements {
+		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // fillFailure stores two hours of a service that answers one request a second:
 // GET /a by upstream u1 and POST /b by u2 in turn, 10 ms and 400 ms. In the last
 // ten minutes u2 fails; every tenth request of the whole is over its quota.
 func fillFailure(t *testing.T, conn *clickhouse.Conn, end time.Time) {
 	t.Helper()
-	for _, q := range []string{
+	store(t, conn, end,
 		`INSERT INTO access_log (ts, kafka_time, tenant, environment, service, route, method, status, error_class, responder, error_evidence,
 			latency_us, upstream_latency_us, gateway_latency_us, upstream, node, region, api_version, consumer, plan, trace_id)
 		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, 't', if(number %% 4 = 3, 'test', 'live'), 'payments',
@@ -41,11 +51,7 @@ func fillFailure(t *testing.T, conn *clickhouse.Conn, end time.Time) {
 		SELECT fromUnixTimestamp64Milli(%[1]d - 10000 * toInt64(number) - 1, 'UTC') AS t, t, reinterpretAsFixedString(toUInt128(number + 1)), 'payments', k,
 			if(k = 'client', 2000, if(number < 60, 907000, 7000)), if(k = 'client', 'postgresql', '')
 		FROM numbers(720) ARRAY JOIN ['server', 'client'] AS k`,
-	} {
-		if err := conn.Exec(t.Context(), fmt.Sprintf(q, end.UnixMilli())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	)
 	clickhousetest.Rollup(t, conn)
 }
 
@@ -111,15 +117,11 @@ func TestEvidence(t *testing.T) {
 	if err := conn.Derive(t.Context(), "layer_1m", end.Add(-2*time.Hour), onset); err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range []string{
+	store(t, conn, onset,
 		`INSERT INTO change_event (time, service, kind, what, who) VALUES (fromUnixTimestamp64Milli(%[1]d - 300000), 'payments', 'deploy', 'payments v2', 'ci'),
 			(fromUnixTimestamp64Milli(%[1]d - 300000), 'orders', 'deploy', 'orders v7', 'ci'), (fromUnixTimestamp64Milli(%[1]d - 3600000), 'payments', 'flag', 'too early', '')`,
 		`INSERT INTO key_event (time, action, consumer, owner, plan) VALUES (fromUnixTimestamp64Milli(%[1]d - 86400000), 'created', 'c3', 'team-partners', 'gold')`,
-	} {
-		if err := conn.Exec(t.Context(), fmt.Sprintf(q, onset.UnixMilli())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	)
 	s := slo.SLO{Name: "p", Service: "payments", Target: 0.999}
 	ev, err := conn.Evidence(t.Context(), s.Feeds()[0], "", onset, end)
 	if err != nil {
@@ -337,7 +339,7 @@ func TestCheckpoint(t *testing.T) {
 func TestSignals(t *testing.T) {
 	conn, _ := clickhousetest.New(t)
 	at := time.Now().UTC().Truncate(time.Hour).Add(-24*time.Hour + 5*time.Minute)
-	for _, q := range []string{
+	store(t, conn, at,
 		// Eight consumers whose credentials are refused for four minutes; one of them was fine an hour ago.
 		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer, plan, node, api_version, key_id)
 		SELECT fromUnixTimestamp64Milli(%[1]d - 100 * toInt64(number) - 1, 'UTC') AS t, t, 'shop', '/v1/cart', 'GET', if(number < 2400, 'client_auth', 'none'), concat('c', toString(number %% 8)), 'gold', 'n1', 'v1', unhex('4bf92f3577b34da6a3ce929d0e0e4736')
@@ -352,11 +354,7 @@ func TestSignals(t *testing.T) {
 		`INSERT INTO key_event (time, action, consumer, owner, plan) VALUES (fromUnixTimestamp64Milli(%[1]d - 86400000), 'created', 'c3', 'team-partners', 'gold')`,
 		`INSERT INTO kpi_definition (kind, name, json, set_at) VALUES ('deprecation', 'old cart', '{"service": "shop", "version": "", "method": "GET", "route": "/v1/cart", "sunset": "2020-01-31", "successor": ""}', fromUnixTimestamp64Milli(%[1]d, 'UTC')),
 			('quota', 'gold per month', '{"plan": "gold", "calls": 5000, "per": "month"}', fromUnixTimestamp64Milli(%[1]d, 'UTC'))`,
-	} {
-		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	)
 	clickhousetest.Rollup(t, conn)
 	r, err := conn.Signals(t.Context(), at)
 	if err != nil {
@@ -409,7 +407,7 @@ func TestSignals(t *testing.T) {
 func TestLostRoute(t *testing.T) {
 	conn, _ := clickhousetest.New(t)
 	at := time.Now().UTC().Truncate(time.Hour).Add(-24*time.Hour + 30*time.Minute)
-	for _, q := range []string{
+	store(t, conn, at,
 		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer)
 		SELECT fromUnixTimestamp64Milli(%[1]d - 7200000 - 1000 * toInt64(number), 'UTC') AS t, t, if(number %% 10 = 0, 'old', 'shop'), '/v1/cart', 'GET', if(number < 6, 'client_not_found', 'none'), 'c'
 		FROM numbers(600)`,
@@ -420,11 +418,7 @@ func TestLostRoute(t *testing.T) {
 		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, '', '/wp-admin', 'GET', 'gateway_no_route', 'scanner' FROM numbers(60)`,
 		`INSERT INTO access_log (ts, kafka_time, service, route, method, error_class, consumer)
 		SELECT fromUnixTimestamp64Milli(%[1]d - 1000 * toInt64(number) - 1, 'UTC') AS t, t, '', '/v1/cart', 'GET', 'none', 'c1' FROM numbers(13)`,
-	} {
-		if err := conn.Exec(t.Context(), fmt.Sprintf(q, at.UnixMilli())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	)
 	clickhousetest.Rollup(t, conn)
 	r, err := conn.Signals(t.Context(), at)
 	if err != nil {

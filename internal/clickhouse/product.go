@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -210,8 +209,10 @@ func (c *Conn) onlyKeys(ctx context.Context, w ProductWindow, keys bool, names [
 // histograms reads the latency of consumers or keys.
 func (c *Conn) histograms(ctx context.Context, w ProductWindow, by, group string, rows []UsageRow) error {
 	names := make([]string, len(rows))
+	at := map[[2]string]int{} // tenant and name
 	for i := range rows {
 		names[i] = rows[i].Group
+		at[[2]string{rows[i].Tenant, rows[i].Group}] = i
 	}
 	only, err := c.onlyKeys(ctx, w, by == "key", names)
 	if err != nil {
@@ -228,8 +229,7 @@ func (c *Conn) histograms(ctx context.Context, w ProductWindow, by, group string
 		return err
 	}
 	for _, r := range list {
-		i := slices.IndexFunc(rows, func(u UsageRow) bool { return u.Tenant == r.Tenant && u.Group == r.Name })
-		if i >= 0 {
+		if i, ok := at[[2]string{r.Tenant, r.Name}]; ok {
 			rows[i].Latency = r.Latency
 		}
 	}
